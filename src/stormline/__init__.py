@@ -1,0 +1,90 @@
+"""Stormline: Python topologies for Apache Storm. Kafka in, windows by key, results in Redis that count exactly once.
+
+Read in this order:
+
+ 1. core/record.py                the typed value that travels, and where it came from
+ 2. core/batch.py                 what one tuple carries
+ 3. components/kafka_spout.py     Kafka to batches, each emitted until it is acked
+ 4. core/source.py                the rules of a spout: frontier, replay, commit, watermark
+ 5. components/filter_bolt.py     keep or drop
+ 6. core/split.py                 each record to the task that owns its key
+ 7. components/window_bolt.py     count, flush, ack
+ 8. core/keyed.py                 the rules of a keyed bolt: count once, close, flush
+ 9. core/window.py                which window a time belongs to
+10. core/aggregate.py             what is computed over a window
+11. connectors/flush.lua          one atomic write of a slot
+12. components/wiring.py          `.spec()` made into Storm's streams and groupings
+13. engine/inline.py              the local Storm: all tasks in one process and one thread
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamparse import Topology
+
+    from stormline.components.filter_bolt import FilterBolt
+    from stormline.components.kafka_spout import KafkaSpout
+    from stormline.components.window_bolt import WindowBolt
+    from stormline.connectors.results import Results
+    from stormline.core.aggregate import Count, Max, Mean, Min, Sum
+    from stormline.core.errors import ServerError, SettingsError, StateError, StormlineError, UserCodeError
+    from stormline.core.record import Record
+    from stormline.core.window import calendar, tumbling
+
+_HOME = {
+    "Topology": "streamparse",
+    "KafkaSpout": "stormline.components.kafka_spout",
+    "FilterBolt": "stormline.components.filter_bolt",
+    "WindowBolt": "stormline.components.window_bolt",
+    "Record": "stormline.core.record",
+    "calendar": "stormline.core.window",
+    "tumbling": "stormline.core.window",
+    "Count": "stormline.core.aggregate",
+    "Max": "stormline.core.aggregate",
+    "Mean": "stormline.core.aggregate",
+    "Min": "stormline.core.aggregate",
+    "Sum": "stormline.core.aggregate",
+    "Results": "stormline.connectors.results",
+    "StormlineError": "stormline.core.errors",
+    "SettingsError": "stormline.core.errors",
+    "UserCodeError": "stormline.core.errors",
+    "StateError": "stormline.core.errors",
+    "ServerError": "stormline.core.errors",
+}
+
+__all__ = [
+    # topologies
+    "Topology",
+    # components
+    "KafkaSpout",
+    "FilterBolt",
+    "WindowBolt",
+    # records, windows, aggregates
+    "Record",
+    "calendar",
+    "tumbling",
+    "Count",
+    "Max",
+    "Mean",
+    "Min",
+    "Sum",
+    # reading what came out
+    "Results",
+    # errors
+    "StormlineError",
+    "SettingsError",
+    "UserCodeError",
+    "StateError",
+    "ServerError",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Look a public name up when it is asked for: importing streamparse costs half a second."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'stormline' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

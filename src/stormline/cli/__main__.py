@@ -1,0 +1,5 @@
+"""`python -m stormline.cli`, which `./sparse` calls."""
+
+from stormline.cli import main
+
+main()

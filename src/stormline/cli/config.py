@@ -1,0 +1,233 @@
+"""config.json: where the servers are, what is fed, and streamparse's own settings. All faults are told at once.
+
+The file is streamparse's (its keys are accepted); `kafka`, `redis` and what belongs to them are ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stormline.core.errors import SettingsError
+
+FILE = "config.json"
+EMBEDDED = "embedded"
+DEFAULT_ENVIRONMENT = "embedded"
+
+
+class Environment(NamedTuple):
+    """One entry of `envs`; None where it says nothing."""
+
+    name: str
+    kafka: str | None
+    """"embedded", or brokers: host:port,host:port"""
+    redis: str | None
+    """"embedded", or a URL"""
+    feed: Mapping[str, Mapping[str, Any]]
+    """Topic -> settings of its feed, as written; their contents are checked by `stormline.connectors.feed`."""
+    durability: str
+    """"fsync": refuse a Redis that confirms what it may still lose; "memory": live with it."""
+    kafka_port: int
+    redis_port: int
+    redis_server: str | None
+
+
+class Project(NamedTuple):
+    """A directory with a config.json."""
+
+    root: Path
+    topologies: Path
+    environments: Mapping[str, Environment]
+
+    @property
+    def state(self) -> Path:
+        """Where the embedded servers keep their data."""
+        return self.root / ".stormline"
+
+    def environment(self, name: str) -> Environment:
+        """Raises SettingsError if there is none of this name."""
+        if name not in self.environments:
+            raise SettingsError(
+                f'config.json has no environment "{name}"{did_you_mean(name, self.environments)}; '
+                f"it has {', '.join(self.environments) or 'none'} (under envs)"
+            )
+        return self.environments[name]
+
+
+def find_project(start: Path) -> Project:
+    """The project of this directory, or of the nearest one above it. Raises SettingsError."""
+    for directory in (start, *start.parents):
+        if (directory / FILE).is_file():
+            return load(directory)
+    raise SettingsError(f"no config.json in {start} or above it; run sparse inside a project")
+
+
+def load(root: Path) -> Project:
+    """Raises SettingsError with every fault of the file: where, what came, what to do."""
+    path = root / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{path}, line {error.lineno}, column {error.colno}: broken JSON: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    faults = _Faults(path, text)
+    _check(content, _TOP_LEVEL, "", faults)
+    envs = content.get("envs", {}) if isinstance(content, dict) else {}
+    environments = {
+        name: _environment(name, env, faults)
+        for name, env in (envs if isinstance(envs, dict) else {}).items()
+        if isinstance(env, dict)
+    }
+    if faults:
+        raise SettingsError(*faults)
+    return Project(root, root / content.get("topology_specs", "topologies/"), environments)
+
+
+def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    """`; did you mean "kafka"?`, or nothing if no known name is like it."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+class _Faults(list[str]):
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__()
+        self._path = path
+        self._text = text
+
+    def add(self, where: str, what: str) -> None:
+        """`where`: the keys down to the fault, with dots; the line is told if the last of them stands only once."""
+        places = list(re.finditer(re.escape(json.dumps(where.rsplit(".", 1)[-1])) + r"\s*:", self._text))
+        line = f", line {self._text.count(chr(10), 0, places[0].start()) + 1}" if len(places) == 1 else ""
+        self.append(f"{self._path}{line}: {where or 'the file'} {what}")
+
+
+class _Repeated(dict[str, Any]):
+    """A JSON object in which a key stood twice: the second would silently win."""
+
+    repeated: str
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) == len(pairs):
+        return result
+    marked = _Repeated(result)
+    marked.repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+    return marked
+
+
+def _check(value: Any, known: Mapping[str, _Kind], where: str, faults: _Faults) -> None:
+    """Each key is known and its value of the right kind."""
+    if not isinstance(value, dict):
+        faults.add(where, f"must be an object, got {_shown(value)}")
+        return
+    if isinstance(value, _Repeated):
+        faults.add(where, f'has "{value.repeated}" twice')
+    for key, item in value.items():
+        at = f"{where}.{key}" if where else key
+        if key not in known:
+            faults.add(at, f"is an unknown key{did_you_mean(key, known)}")
+        elif (wanted := known[key](item)) is not None:
+            faults.add(at, f"must be {wanted}, got {_shown(item)}")
+
+
+def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment:
+    where = f"envs.{name}"
+    _check(env, _ENVIRONMENT, where, faults)
+    for server, belongings in (("kafka", ["kafka_port"]), ("redis", ["redis_port", "redis_server"])):
+        for key in belongings:
+            if key in env and env.get(server) != EMBEDDED:
+                faults.add(f"{where}.{key}", f'only has a meaning where "{server}" is "{EMBEDDED}"')
+    if env.get("durability") == "memory" and env.get("redis") == EMBEDDED:
+        faults.add(
+            f"{where}.durability", "only has a meaning for a Redis that is not the embedded one, which is durable"
+        )
+    feed = env.get("feed", {})
+    if isinstance(feed, dict):
+        for topic, settings in feed.items():
+            if not isinstance(settings, dict):
+                faults.add(f"{where}.feed.{topic}", f"must be an object, got {_shown(settings)}")
+    return Environment(
+        name=name,
+        kafka=env.get("kafka"),
+        redis=env.get("redis"),
+        feed=feed,
+        durability=env.get("durability", "fsync"),
+        kafka_port=env.get("kafka_port", 0),
+        redis_port=env.get("redis_port", 0),
+        redis_server=env.get("redis_server"),
+    )
+
+
+_Kind = Callable[[Any], str | None]
+"""None if the value will do, else what it must be."""
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) and value else "text"
+
+
+def _object(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "an object"
+
+
+def _port(value: Any) -> str | None:
+    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
+    return None if right else "a port, 0 (any free one) to 65535"
+
+
+def _brokers(value: Any) -> str | None:
+    broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
+    right = isinstance(value, str) and (value == EMBEDDED or re.fullmatch(rf"{broker}(,\s*{broker})*", value))
+    return None if right else '"embedded", or brokers as "host:port,host:port"'
+
+
+def _redis_url(value: Any) -> str | None:
+    right = isinstance(value, str) and (value == EMBEDDED or value.startswith(("redis://", "rediss://", "unix://")))
+    return None if right else '"embedded", or a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
+
+
+def _durability(value: Any) -> str | None:
+    return None if value in ("fsync", "memory") else '"fsync" or "memory"'
+
+
+def _anything(value: Any) -> str | None:
+    return None
+
+
+_TOP_LEVEL: Mapping[str, _Kind] = {
+    "serializer": _text,
+    "topology_specs": _text,
+    "virtualenv_specs": _text,
+    "envs": _object,
+}
+_OF_STREAMPARSE = (
+    ("nimbus", "use_ssh_for_nimbus", "ssh_port", "ssh_password", "user", "sudo_user", "workers", "options", "ui.port")
+    + ("use_virtualenv", "install_virtualenv", "virtualenv_root", "virtualenv_path", "virtualenv_name")
+    + ("virtualenv_flags", "log", "log_path", "log_file", "serializer")
+)
+"""The keys that streamparse 5 reads from an environment; their values are its business."""
+_ENVIRONMENT: Mapping[str, _Kind] = {
+    "kafka": _brokers,
+    "redis": _redis_url,
+    "feed": _object,
+    "durability": _durability,
+    "kafka_port": _port,
+    "redis_port": _port,
+    "redis_server": _text,
+    **dict.fromkeys(_OF_STREAMPARSE, _anything),
+}
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

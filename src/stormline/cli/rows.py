@@ -1,0 +1,90 @@
+"""Results as people and programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from stormline.cli.screen import aligned, date
+
+if TYPE_CHECKING:
+    from stormline.connectors.results import Row
+
+
+def json_line(row: Row) -> bytes:
+    """One JSON object: times ISO 8601, decimals as texts, the aggregates by name."""
+    import msgspec
+
+    return msgspec.json.encode(
+        {
+            "component": row.component,
+            "key": row.key,
+            "start": iso(row.start_ms),
+            "end": iso(row.end_ms),
+            "state": row.state,
+            "revision": row.revision,
+            **row.values,
+        }
+    )
+
+
+def iso(ms: int) -> str:
+    """1997-01-01T00:00:00Z, with milliseconds if there are any."""
+    at = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z" if ms % 1000 else f"{at:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def table(rows: Iterable[Row], *, rounded: Collection[str] = ()) -> list[str]:
+    """Lines of text with headings; nothing for no rows. `rounded`: quotients, shown to two places."""
+    listed = list(rows)
+    if not listed:
+        return []
+    names = list(listed[0].values)
+    keyed = any(row.key is not None for row in listed)
+    headings = ["window"] + ["key"] * keyed + names + ["state", "rev"]
+    return aligned(
+        headings,
+        [
+            [window(row)]
+            + [shown(row.key)] * keyed
+            + [shown(row.values.get(name), rounded=name in rounded) for name in names]
+            + [row.state, str(row.revision)]
+            for row in listed
+        ],
+    )
+
+
+def window(row: Row) -> str:
+    return date(row.start_ms)
+
+
+def quotients(component_cls: Any) -> set[str]:
+    """The aggregates of a keyed component whose digits may have no end."""
+    from stormline.core.aggregate import Mean
+
+    return {name for name, aggregate in component_cls.aggregate.items() if isinstance(aggregate, Mean)}
+
+
+def shown(value: Any, *, rounded: bool = False) -> str:
+    """A value for the eye; `-` for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool | Mapping | list):
+        import msgspec
+
+        return msgspec.json.encode(value).decode()
+    number = amount(value) if rounded else None
+    return str(value) if number is None else f"{number:.2f}"
+
+
+def amount(value: Any) -> Decimal | None:
+    """A number, also one that is written as text, exactly; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None

@@ -1,0 +1,196 @@
+"""A topology under way on the inline engine: feeds, the live view, how it ends, and what is told of it then."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stormline.cli import STARTED_S, summary
+from stormline.cli.feeding import Feeding
+from stormline.cli.rows import shown, window
+from stormline.cli.screen import Screen, Statuses, open_screen
+from stormline.components.wiring import PROGRESS
+from stormline.connectors.edges import ServerEdges
+from stormline.connectors.redis import begin_run
+from stormline.connectors.results import Results
+from stormline.core.errors import StateError
+from stormline.engine.clock import WallClock
+from stormline.engine.inline import InlineEngine
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from stormline.cli.servers import Servers
+    from stormline.cli.stop import StopSignals
+    from stormline.cli.topologies import Loaded
+    from stormline.connectors.feed import FeedSettings
+
+LOOK_EVERY_MS = 100
+CHECK_EVERY_S = 0.2
+DRAIN_AT_MOST_MS = 8_000
+DRAINED_AFTER_MS = 1_500
+"""Spouts commit once a second: when their lag has not moved for longer than that, nothing more is being acked."""
+
+
+class Running:
+    """One run of an app; `run` once, then `summary`."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        servers: Servers,
+        client: Redis,
+        feeds: Sequence[FeedSettings],
+        *,
+        bounded: bool,
+        stop: StopSignals,
+    ) -> None:
+        from stormline.components.spec import graph_fingerprint
+
+        self._loaded = loaded
+        self._servers = servers
+        self._bounded = bounded
+        self._stop = stop
+        self._results = Results(client, loaded.app)
+        self._screen: Screen = open_screen()
+        number = begin_run(client, loaded.app, graph_fingerprint(loaded.topology))
+        self._feeding = Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, say=self._screen.say)
+        self._clock = WallClock()
+        self._edges = ServerEdges(brokers=servers.kafka, redis_url=servers.redis_url)
+        self._engine = InlineEngine(
+            loaded.topology,
+            name=loaded.app,
+            conf={"stormline.app": loaded.app, "stormline.run": number, "stormline.bounded": bounded},
+            edges=self._edges,
+            clock=self._clock,
+        )
+        self._last: Statuses = {}
+        self._troubles: dict[str, str] = {}
+        self._first_result_s: float | None = None
+        self._check_at = 0.0
+        self.cut_short = False
+        """A signal ended a bounded run before its end."""
+
+    def run(self, until_s: float | None) -> None:
+        """Until the bounded input is done, `until_s` (monotonic) has come, or a signal.
+
+        Raises StateError if the app halts itself, and whatever a feed, a server or the user's code ends with.
+        """
+        log = logging.getLogger("stormline")
+        handler = _ToScreen(self._screen)
+        log.addHandler(handler)
+        self._stop.orderly = True
+        try:
+            self._feeding.start()
+            self._engine.start()
+            while not (self._stop.asked or self._complete() or (until_s is not None and time.monotonic() >= until_s)):
+                self._engine.run(lambda: self._stop.asked, deadline_ms=self._clock.now_ms() + LOOK_EVERY_MS)
+                self._look()
+            if not self._complete():
+                self.cut_short = self._bounded and self._stop.asked
+                self._screen.say(
+                    "stopping: what is on its way is counted and committed first; Ctrl-C again stops at once"
+                )
+                self._drain()
+            self._engine.close()
+        finally:
+            self._stop.orderly = False
+            self._feeding.stop()
+            self._edges.close()
+            self._screen.close()
+            log.removeHandler(handler)
+
+    def _complete(self) -> bool:
+        return self._bounded and self._feeding.done and self._engine.settled()
+
+    def _look(self) -> None:
+        """What is done ten times a second, between the steps of the engine."""
+        now = time.monotonic()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_EVERY_S
+            for line in self._servers.check():
+                self._screen.say(line)
+        self._last = {name: [copy.copy(task) for task in tasks] for name, tasks in self._engine.status().items()}
+        self._tell_troubles()
+        if self._first_result_s is None:
+            self._look_for_first_result()
+        self._screen.show(self._last, now - STARTED_S)
+
+    def _tell_troubles(self) -> None:
+        """A line when a component begins to wait for the outside world, and one when it goes on."""
+        now = {name: task.trouble for name, tasks in self._last.items() for task in tasks if task.trouble is not None}
+        for name, trouble in now.items():
+            if trouble.startswith("halted"):
+                raise StateError(
+                    f"{name} {trouble}\nLook into it first. Then `sparse run --fresh` computes everything again, or "
+                    "`sparse resume` and `sparse run` go on with what is there."
+                )
+            if self._troubles.get(name) != trouble:
+                self._screen.say(f"{name}: {trouble}")
+        for name in self._troubles.keys() - now.keys():
+            self._screen.say(f"{name}: goes on")
+        self._troubles = now
+
+    def _look_for_first_result(self) -> None:
+        """Show the first result that can be read back from Redis."""
+        from redis import RedisError
+
+        for name in self._last:
+            if not any(task.records_out for task in self._last[name] if task.open_windows is not None):
+                continue
+            try:
+                row = next(self._results.rows(name), None)
+            except RedisError:
+                return  # the component's own trouble is told
+            if row is not None:
+                self._first_result_s = time.monotonic() - STARTED_S
+                key = "" if row.key is None else f", key {shown(row.key)}"
+                values = ", ".join(f"{aggregate} {shown(value)}" for aggregate, value in row.values.items())
+                self._screen.say(
+                    f"first result in Redis after {self._first_result_s:.1f} s: {name} {window(row)}{key}: {values}"
+                )
+                return
+
+    def _drain(self) -> None:
+        """No new records; wait until what is on its way is acked and committed, if that comes about soon."""
+        self._engine.deactivate()
+        give_up_ms = self._clock.now_ms() + DRAIN_AT_MOST_MS
+        lags: list[int | None] = []
+        quiet_since_ms = self._clock.now_ms()
+        while (now_ms := self._clock.now_ms()) < min(give_up_ms, quiet_since_ms + DRAINED_AFTER_MS):
+            self._engine.run(lambda: False, deadline_ms=now_ms + LOOK_EVERY_MS)
+            self._look()
+            if (latest := [task.lag for tasks in self._last.values() for task in tasks]) != lags:
+                lags, quiet_since_ms = latest, now_ms
+
+    def summary(self, command: str) -> list[str]:
+        """The lines at the end. `command`: how this program is called."""
+        total_s = time.monotonic() - STARTED_S
+        inputs = {
+            name: sorted({source.component for source in spec.inputs if source.stream != PROGRESS})
+            for name, spec in self._engine.deployment.specs.items()
+        }
+        rows = sum(fed.rows for fed in self._feeding.fed)
+        told = summary.accounts(self._last, inputs)
+        if self._bounded and not self.cut_short and not any(account.read for account in told):
+            lines = ["", f"nothing new: all {rows:,} records of the feed were counted before (--fresh begins anew)"]
+        else:
+            lines = ["", *(account.told() for account in told), *summary.counted(self._last)]
+        shown_ = summary.sections(self._results, self._loaded.sections, self._loaded.topology)
+        first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "
+        lines += [*shown_.lines, "", f"{first}all in {total_s:.1f} s", "", "Try next:"]
+        return lines + [f"  {command} {each}" for each in [*shown_.commands, "run --fresh"]]
+
+
+class _ToScreen(logging.Handler):
+    """Warnings of the framework go above the table, not through it."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._screen.say(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -1,0 +1,110 @@
+"""The Kafka and the Redis of an environment: embedded ones are started and stopped here, others are probed first."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from stormline.cli.config import EMBEDDED, FILE, Environment, Project
+from stormline.core.errors import ServerError, SettingsError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+ANSWER_WITHIN_S = 3.0
+
+
+class Servers(NamedTuple):
+    """`check`: to be called now and then; starts embedded servers that have ended again, a line for each."""
+
+    kafka: str
+    redis_url: str
+    check: Callable[[], list[str]]
+
+
+@contextmanager
+def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Servers]:
+    """Kafka and Redis for a run; what was started is stopped at the end. Raises SettingsError, ServerError."""
+    missing = [name for name in ("kafka", "redis") if getattr(env, name) is None]
+    if missing:
+        raise SettingsError(
+            f'the environment "{env.name}" in {FILE} says nothing about {" and ".join(missing)}: give '
+            '"embedded", or an address ("kafka": "host:9092", "redis": "redis://host:6379/0")'
+        )
+    assert env.kafka is not None
+    assert env.redis is not None
+    if env.kafka != EMBEDDED:
+        _probe_kafka(env.kafka, env)
+    if env.redis != EMBEDDED:
+        probe_redis(env.redis, env)
+    if EMBEDDED not in (env.kafka, env.redis):
+        yield Servers(env.kafka, env.redis, list)
+        return
+    from stormline.embedded.servers import EmbeddedServers
+
+    with EmbeddedServers.start(
+        project.state,
+        kafka_port=env.kafka_port,
+        redis_port=env.redis_port,
+        redis_server=env.redis_server,
+        redis_only=env.kafka != EMBEDDED,
+        on_wait=on_wait,
+    ) as servers:
+        yield Servers(
+            servers.kafka if env.kafka == EMBEDDED else env.kafka,
+            servers.redis_url if env.redis == EMBEDDED else env.redis,
+            servers.check,
+        )
+
+
+@contextmanager
+def stored(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Redis]:
+    """A client for what is stored: beside a run that is under way, or with the embedded Redis started for a moment."""
+    from stormline.connectors.redis import connect
+
+    if env.redis is None:
+        raise SettingsError(f'the environment "{env.name}" in {FILE} says nothing about redis')
+    if env.redis != EMBEDDED:
+        probe_redis(env.redis, env)
+        yield connect(env.redis)
+        return
+    from stormline.embedded.servers import EmbeddedServers
+
+    with EmbeddedServers.attach_or_start(project.state, redis_server=env.redis_server, on_wait=on_wait) as servers:
+        yield connect(servers.redis_url)
+
+
+def probe_redis(url: str, env: Environment) -> None:
+    """Raises ServerError if it does not answer."""
+    from redis import RedisError
+
+    from stormline.connectors.redis import connect
+
+    try:
+        connect(url).ping()
+    except (RedisError, OSError, ValueError) as error:
+        raise _unreachable("Redis", url, env, error) from error
+
+
+def _probe_kafka(brokers: str, env: Environment) -> None:
+    """One of the brokers must take a connection; clients would try for many seconds before they say so."""
+    for broker in brokers.split(","):
+        host, _, port = broker.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
+        except (OSError, OverflowError) as error:
+            fault = error
+        else:
+            return
+    raise _unreachable("Kafka", brokers, env, fault) from fault
+
+
+def _unreachable(what: str, where: str, env: Environment, error: Exception) -> ServerError:
+    return ServerError(
+        f"{what} at {where} does not answer: {error}.\n"
+        f'Start it, or correct "{what.lower()}" of the environment "{env.name}" in {FILE}; '
+        f"-e {EMBEDDED} needs no server.",
+        retriable=True,
+    )

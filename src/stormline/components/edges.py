@@ -1,0 +1,128 @@
+"""The outside world as components see it: Kafka in, Kafka out, and the store. Real ones are in `connectors`, made to
+measure for tests in `testing`.
+
+Calls return at once; what comes of them is handed to a callback on the component's own thread (connectors do their
+input and output on threads of their own). No callback is called from within the call that asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from stormline.core.requests import Reply, Request
+
+
+class Standing(NamedTuple):
+    """Where one of the task's partitions stands."""
+
+    partition: str
+    """Identity: `<topic>:<topic id>/<number>`, without the id if the broker has none."""
+    number: int
+    committed: int | None
+    """The group's committed offset, None if it never committed."""
+    beginning: int
+    log_end: int
+
+
+class Assigned(NamedTuple):
+    """The reader has this task's partitions, perhaps none. Nothing is fetched before `start`."""
+
+    standings: tuple[Standing, ...]
+    partition_count: int
+    """Partitions of all tasks."""
+
+
+class Fetched(NamedTuple):
+    """Records of one partition, in order; columns of one length, empty when only the position or the log end moved."""
+
+    partition: str
+    offsets: Sequence[int]
+    timestamps_ms: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    next_offset: int
+    """The consumer's position: above the last offset + 1 where offsets are missing (compaction, transaction markers)."""
+    log_end: int
+
+
+class Committed(NamedTuple):
+    """Kafka has taken the offsets (partition -> next offset to read)."""
+
+    offsets: Mapping[str, int]
+
+
+class Trouble(NamedTuple):
+    """Kafka does not answer or refuses; the reader goes on trying unless `fatal`. `message` None: it is over."""
+
+    message: str | None
+    fatal: bool = False
+
+
+ReaderEvent = Assigned | Fetched | Committed | Trouble
+
+
+class Reader(Protocol):
+    """Reads this task's partitions of a topic: partition p goes to task (crc32(topic) + p) mod tasks."""
+
+    def start(self, positions: Mapping[str, int]) -> None:
+        """Seek to these offsets; nothing is fetched until `want` names the partition."""
+
+    def want(self, partitions: frozenset[str]) -> None:
+        """Grant one further `Fetched`, of at most `max_batch` records, to each partition named that has no grant yet.
+
+        A `Fetched` uses up the grant of its partition, so call this again for each event that came; thus no more than one
+        batch of a partition is ever on its way. A grant stands until it is used: not naming a partition takes none back.
+        """
+
+    def commit(self, offsets: Mapping[str, int]) -> None:
+        """Commit under the group id, without waiting; answered by `Committed` or `Trouble`."""
+
+    def close(self) -> None:
+        """Stop; commits that were asked for are finished first, for at most a few seconds."""
+
+
+class Writer(Protocol):
+    """Produces to Kafka."""
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        done: Callable[[str | None], None],
+    ) -> None:
+        """`done(None)` once the broker has confirmed, `done(reason)` if it never will."""
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Keeps slots; see `core.requests`."""
+
+    def submit(self, requests: Sequence[Request], done: Callable[[list[Reply]], None]) -> None:
+        """Carry the requests out, in order, as one pipeline; one reply each. A lost connection answers `Unknown`."""
+
+    def close(self) -> None: ...
+
+
+class Edges(Protocol):
+    """Makes the edges of one task. `post` brings callbacks onto the task's thread."""
+
+    def reader(
+        self,
+        *,
+        topic: str,
+        group: str,
+        task_index: int,
+        task_count: int,
+        max_batch: int,
+        on_event: Callable[[ReaderEvent], None],
+        post: Callable[[Callable[[], None]], None],
+    ) -> Reader: ...
+
+    def writer(self, *, post: Callable[[Callable[[], None]], None]) -> Writer: ...
+
+    def store(self, *, app: str, post: Callable[[Callable[[], None]], None]) -> Store: ...

@@ -1,0 +1,88 @@
+"""A bolt that keeps the records a predicate accepts (B1, B2)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import streamparse
+
+from stormline.components.dead_letters import DeadLetters
+from stormline.components.host import Host, Tuple
+from stormline.components.hosted import Hosted
+from stormline.components.outputs import Outputs, broken_reason
+from stormline.components.wiring import WiredBoltSpec, stateless_spec
+from stormline.core.batch import Batch
+from stormline.core.keyed import Held
+from stormline.core.record import Origin
+from stormline.core.status import Status
+
+
+class FilterBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
+    """Keeps the records for which `keep` returns true.
+
+    `keep` must be deterministic: a record that is replayed must be judged the same. A record on which it raises goes to
+    the dead-letter topic with the traceback; the others of its batch go on.
+    """
+
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def keep(self, record: Any) -> bool:
+        """True to let the record through."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method keep(self, record)")
+
+    @classmethod
+    def spec(  # type: ignore[override]
+        cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
+    ) -> WiredBoltSpec:
+        """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks."""
+        return stateless_spec(cls, inputs, name=name, par=par, config=config)
+
+    def prepare(self, host: Host) -> None:
+        self.host = host
+        self._outputs = Outputs(host)
+        self._dead = DeadLetters(host)
+        self._status = Status(settled=True)
+
+    def execute(self, tup: Tuple) -> None:
+        _, lane, partition, rows = Batch(*tup.values)
+        kept = self._outputs.keep(rows, self.keep)
+        for stream, values in self._outputs.tuples(lane, partition, kept):
+            self.host.emit(values, stream=stream, anchors=(tup,))
+        status = self._status
+        status.records_in += len(rows.offsets)
+        status.records_out += len(kept.rows.offsets)
+        status.dropped += kept.dropped
+        status.broken += len(kept.broken)
+        if not kept.broken:
+            self.host.ack(tup)
+            return
+        held = Held(tup)
+        held.waits = len(kept.broken)
+        for broken in kept.broken:
+            self._dead.send(
+                Origin(partition, broken.offset),
+                key=None,
+                value=broken.value,
+                reason=broken_reason(self.host.context.component, broken.value, broken.error),
+                error=broken.error,
+                attempts=1,
+                settled=lambda: self._release(held),
+            )
+
+    def _release(self, held: Held) -> None:
+        if held.release():
+            self.host.ack(held.tup)
+
+    @property
+    def due_ms(self) -> int | None:  # type: ignore[override]
+        return self._dead.due_ms
+
+    def on_time(self, now_ms: int) -> None:
+        self._dead.on_time(now_ms)
+
+    def status(self) -> Status:
+        self._status.trouble = self._dead.trouble
+        return self._status
+
+    def close(self) -> None:
+        self._dead.close()

@@ -1,0 +1,321 @@
+"""A spout that reads Kafka: records in batches of one partition, each emitted until it is acked (S1 to S6)."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any, ClassVar
+
+import streamparse
+
+from stormline.components.dead_letters import DeadLetters
+from stormline.components.decoding import Decoder
+from stormline.components.edges import Assigned, Committed, Fetched, ReaderEvent, Trouble
+from stormline.components.host import Host
+from stormline.components.hosted import Hosted, positive, required, text
+from stormline.components.outputs import Outputs, broken_reason
+from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
+from stormline.core.duration import duration_ms
+from stormline.core.errors import ServerError, SettingsError, StateError, UserCodeError
+from stormline.core.record import Origin, Record
+from stormline.core.requests import Applied, Ended, Ends, Enter, Mark, Refused, Reply
+from stormline.core.source import Limits, Source
+from stormline.core.status import Status
+
+PROGRESS_EVERY_MS = 200
+COMMIT_EVERY_MS = 1000
+RETRY_AFTER_MS = 500
+
+
+def _schema(value: Any) -> None:
+    if not (isinstance(value, type) and issubclass(value, Record)):
+        raise ValueError("give a subclass of stormline.Record")
+
+
+class KafkaSpout(Hosted, streamparse.Spout):  # type: ignore[misc]
+    """Reads a topic whose values are JSON of one schema."""
+
+    settings: ClassVar[dict[str, Any]] = {
+        "topic": text,
+        "schema": _schema,
+        "event_time": text,
+        "out_of_order": duration_ms,
+        "max_ahead": duration_ms,
+        "idle_after": duration_ms,
+        "max_batch": positive,
+        "max_pending": positive,
+        "span": positive,
+    }
+
+    topic: str
+    schema: type[Record]
+    event_time: str | None = None
+    """The field that holds the event time; None: the timestamp of the Kafka record."""
+    out_of_order: str = "0s"
+    """How far behind the newest record of its partition a record may be without being late."""
+    max_ahead: str = "1d"
+    """A record further ahead of the wall clock is treated as broken: it would close all windows before it."""
+    idle_after: str | None = None
+    """A partition without news for so long stops holding windows open; None: never."""
+    max_batch: int = 500
+    """Records in one tuple, at most."""
+    max_pending: int = 30_000
+    """Records fetched and not yet acked, at most, for each task."""
+    span: int = 100_000
+    """Offsets between the oldest unacked record of a partition and the next one to read, at most."""
+
+    @classmethod
+    def spec(cls, name: str | None = None, par: Any = None, config: dict[str, Any] | None = None) -> WiredSpoutSpec:
+        """The component in a topology; `par`: its tasks, among which the partitions are dealt out."""
+        faults = required(cls, "topic", "schema")
+        if not faults and cls.event_time is not None and cls.event_time not in cls.schema.__struct_fields__:
+            fields = ", ".join(cls.schema.__struct_fields__)
+            faults.append(f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {cls.schema.__name__} ({fields})")
+        if faults:
+            raise SettingsError(*faults)
+        return spout_spec(cls, cls.schema, name=name, par=par, config=config)
+
+    def prepare(self, host: Host) -> None:
+        self.host = host
+        context, conf = host.context, host.context.conf
+        tasks = list(context.tasks_by_component[context.component])
+        idle_after = None if self.idle_after is None or conf.get("stormline.bounded") else duration_ms(self.idle_after)
+        self._source = Source(
+            context.component,
+            context.task,
+            secrets.token_hex(8),
+            Limits(duration_ms(self.out_of_order), self.max_pending, self.span, idle_after),
+        )
+        self._decoder = Decoder(self.schema, self.event_time, duration_ms(self.max_ahead))
+        self._outputs = Outputs(host)
+        self._dead = DeadLetters(host)
+        self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
+        self._reader = host.edges.reader(
+            topic=self.topic,
+            group=conf["stormline.app"],
+            task_index=tasks.index(context.task),
+            task_count=len(tasks),
+            max_batch=self.max_batch,
+            on_event=self._on_event,
+            post=host.post,
+        )
+        self._bounded = bool(conf.get("stormline.bounded"))
+        self._assigned: Assigned | None = None
+        self._entered = self._asking = self._halted = False
+        self._active = False
+        self._committing: dict[str, int] | None = None
+        self._marked: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
+        self._next_progress_ms = self._next_commit_ms = self._next_ends_ms = host.now_ms()
+        self._retry_ms: int | None = None
+        self._status = Status()
+        self._trouble: str | None = None
+        self._parts: dict[str, int] = {}
+        self._emissions = 0
+
+    def activate(self) -> None:
+        self._active = True
+        self._fetch_on()
+
+    def deactivate(self) -> None:
+        """Emit nothing more; what is on its way is still acked and committed."""
+        self._active = False
+        self._reader.want(frozenset())
+
+    def next_tuple(self) -> bool:
+        if not self._active or self._halted:
+            return False
+        emission = self._source.next(self.host.now_ms())
+        if emission is None:
+            return False
+        kept = self._outputs.keep(emission.records, None)
+        if kept.broken:
+            raise UserCodeError(f"{self.host.context.component}: a key function raised on a record it accepted before")
+        tuples = self._outputs.tuples("", emission.partition, kept)
+        if not tuples:
+            self._source.ack(emission.message_id)
+        self._emissions += 1
+        whole = f"{self._emissions}/{emission.message_id}"
+        self._parts[whole] = len(tuples)
+        for number, (stream, values) in enumerate(tuples):
+            self.host.emit(values, stream=stream, message_id=f"{number}/{whole}")
+        self._status.records_out += len(kept.rows.offsets)
+        self._fetch_on()
+        return True
+
+    def ack(self, message_id: str) -> None:
+        """One tuple of an emission is done; the batch is when all are."""
+        whole = message_id.partition("/")[2]
+        if whole not in self._parts:
+            return
+        self._parts[whole] -= 1
+        if self._parts[whole] == 0:
+            del self._parts[whole]
+            self._source.ack(whole.partition("/")[2])
+            self._fetch_on()
+
+    def fail(self, message_id: str) -> None:
+        """One tuple of an emission failed: all of the batch is emitted again, what is counted already is skipped."""
+        whole = message_id.partition("/")[2]
+        if self._parts.pop(whole, None) is not None:
+            self._source.fail(whole.partition("/")[2], self.host.now_ms())
+            self._set_due()
+
+    # Kafka
+
+    def _on_event(self, event: ReaderEvent) -> None:
+        match event:
+            case Assigned():
+                self._assigned = event
+                self._enter(event)
+            case Fetched():
+                self._take(event)
+            case Committed():
+                self._committed.update(event.offsets)
+                self._committing = None
+            case Trouble():
+                if event.fatal:
+                    raise ServerError(f"{self.host.context.component}: {event.message}")
+                self._trouble = event.message
+                self._committing = None
+
+    def _enter(self, assigned: Assigned) -> None:
+        """Check what Kafka has committed against what Redis knows, before the first record (holes 22, 23)."""
+        for a in assigned.standings:
+            if a.committed is not None and not a.beginning <= a.committed <= a.log_end:
+                raise StateError(
+                    f"{self.host.context.component}: offset {a.committed} of {a.partition} is committed, but the topic holds "
+                    f"{a.beginning} to {a.log_end}: it was made anew or has lost records; begin anew with --fresh"
+                )
+        committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
+        self._retry_ms = None
+        enter = Enter(self.host.context.component, assigned.partition_count, committed)
+        self._store.submit([enter], partial(self._on_entered, assigned))
+
+    def _on_entered(self, assigned: Assigned, replies: list[Reply]) -> None:
+        (reply,) = replies
+        if isinstance(reply, Refused):
+            self._halt(reply.why)
+        elif not isinstance(reply, Applied):
+            self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
+            self._set_due()
+        else:
+            now_ms = self.host.now_ms()
+            self._source.partition_count = assigned.partition_count
+            positions = {a.partition: a.beginning if a.committed is None else a.committed for a in assigned.standings}
+            for a in assigned.standings:
+                self._source.assign(a.partition, positions[a.partition], a.log_end, now_ms)
+            self._committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
+            self._marked = dict(self._committed)
+            self._entered = True
+            self._reader.start(positions)
+            self._fetch_on()
+            self._set_due()
+
+    def _take(self, fetched: Fetched) -> None:
+        now_ms = self.host.now_ms()
+        rows, bad = self._decoder.rows(fetched, now_ms)
+        kept = self._outputs.keep(rows, None) if self._outputs.splits else None
+        component = self.host.context.component
+        letters = [(u.offset, u.key, u.value, f"{component}: {u.reason}", u.error) for u in bad]
+        if kept is not None:
+            rows = kept.rows
+            for b in kept.broken:
+                letters.append((b.offset, None, b.value, broken_reason(component, b.value, b.error), b.error))
+        offsets = [letter[0] for letter in letters]
+        numbers = self._source.take(fetched.partition, rows, offsets, fetched.next_offset, fetched.log_end, now_ms)
+        for number, (offset, key, value, reason, error) in zip(numbers, letters, strict=True):
+            self._status.broken += 1
+            self._dead.send(
+                Origin(fetched.partition, offset),
+                key=key,
+                value=value,
+                reason=reason,
+                error=error,
+                attempts=1,
+                settled=partial(self._source.settle, fetched.partition, number),
+            )
+        self._fetch_on()
+
+    def _fetch_on(self) -> None:
+        if self._active and self._entered and not self._halted:
+            self._reader.want(self._source.wanted())
+
+    # time
+
+    def on_time(self, now_ms: int) -> None:
+        self._dead.on_time(now_ms)
+        if self._retry_ms is not None and now_ms >= self._retry_ms:
+            assert self._assigned is not None
+            self._enter(self._assigned)
+        if self._entered and not self._halted:
+            if now_ms >= self._next_progress_ms:
+                self._next_progress_ms = now_ms + PROGRESS_EVERY_MS
+                self.host.emit((self._source.progress(now_ms),), stream=PROGRESS)
+            if self._bounded and not self._asking and now_ms >= self._next_ends_ms:
+                self._asking = True
+                self._store.submit([Ends(self.topic)], self._on_ends)
+            if now_ms >= self._next_commit_ms or (self._source.ended and not self._settled):
+                self._next_commit_ms = now_ms + COMMIT_EVERY_MS
+                self._commit()
+        self._set_due()
+
+    def _on_ends(self, replies: list[Reply]) -> None:
+        (reply,) = replies
+        if isinstance(reply, Ended) and reply.offsets is not None:
+            assert self._assigned is not None
+            self._source.bound({a.partition: reply.offsets.get(a.number, 0) for a in self._assigned.standings})
+        else:
+            self._asking = False
+            self._next_ends_ms = self.host.now_ms() + PROGRESS_EVERY_MS
+
+    def _commit(self) -> None:
+        """Redis first, then Kafka: so Kafka never knows more than Redis, unless Redis has lost data (S5)."""
+        frontiers = {p: o for p, o in self._source.frontiers().items() if o > self._committed.get(p, -1)}
+        if not frontiers or self._committing is not None:
+            return
+        self._committing = frontiers
+        self._store.submit([Mark(frontiers, {p: o for p, o in self._marked.items() if p in frontiers})], self._on_marked)
+
+    def _on_marked(self, replies: list[Reply]) -> None:
+        (reply,) = replies
+        frontiers = self._committing
+        if isinstance(reply, Refused):
+            self._halt(reply.why)
+        elif not isinstance(reply, Applied) or frontiers is None:
+            self._committing = None
+        else:
+            self._marked.update(frontiers)
+            self._reader.commit(frontiers)
+
+    def _halt(self, why: str) -> None:
+        """Stay alive, emit nothing, say why: an operator has to look (`sparse resume`)."""
+        self._halted = True
+        self._trouble = f"halted: {why}"
+        self.host.report_error(self._trouble)
+        self._reader.want(frozenset())
+
+    def _set_due(self) -> None:
+        dues = [self._dead.due_ms, self._retry_ms]
+        if self._entered and not self._halted:
+            dues += [self._next_progress_ms, self._source.due_ms]
+        self.due_ms = min((due for due in dues if due is not None), default=None)
+
+    @property
+    def _settled(self) -> bool:
+        frontiers = self._source.frontiers()
+        ended = self._source.ended or (self._entered and not frontiers)
+        return ended and all(self._committed.get(p, 0) >= o for p, o in frontiers.items())
+
+    def status(self) -> Status:
+        status, source = self._status, self._source
+        status.records_in, status.replayed, status.failed = source.read, source.replayed, source.failed
+        status.lag = source.lag
+        status.watermark_ms = source.watermark_ms
+        status.settled = self._settled and self._dead.waiting == 0
+        status.trouble = self._trouble or self._dead.trouble
+        return status
+
+    def close(self) -> None:
+        self._reader.close()
+        self._dead.close()

@@ -1,0 +1,52 @@
+"""Where a stateless step's records go: on the plain `batch` stream and on one stream a keyed bolt below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from stormline.components.host import Host
+from stormline.components.wiring import BATCH, resolve
+from stormline.core.batch import Batch, Rows
+from stormline.core.slot import key_reader
+from stormline.core.split import Kept, Split, keep
+
+
+class Outputs:
+    """The subscribed output streams of one task."""
+
+    def __init__(self, host: Host) -> None:
+        context = host.context
+        self._batch = bool(context.targets.get(BATCH))
+        self._component = context.component
+        self.splits = [
+            Split(stream, key_reader(resolve(path).key), len(context.tasks_by_component[target]))
+            for stream, path in context.conf.get("stormline.splits", {}).items()
+            for target in context.targets.get(stream, ())
+        ]
+
+    def keep(self, rows: Rows, predicate: Callable[[Any], Any] | None) -> Kept:
+        """Run the user's code over the rows."""
+        return keep(rows, predicate, self.splits)
+
+    def tuples(self, lane: str, partition: str, kept: Kept) -> list[tuple[str, Batch]]:
+        """(stream, values) of each tuple that carries what was kept; the lane grows by this component and stream."""
+        here = f"{lane}/{self._component}" if lane else self._component
+        tuples = []
+        if self._batch and kept.rows.offsets:
+            tuples.append((BATCH, Batch(-1, f"{here}.{BATCH}", partition, kept.rows)))
+        for split, keys in zip(self.splits, kept.keys, strict=True):
+            batches = split.batches(f"{here}.{split.stream}", partition, kept.rows, keys)
+            tuples += [(split.stream, batch) for batch in batches]
+        return tuples
+
+
+def broken_reason(component: str, value: Any, error: Exception) -> str:
+    """Component, function with file and line, what was raised, what came."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_qualname} ({code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{component}: {place} raised {type(error).__name__}: {error}; the record was {value!r}"

@@ -1,0 +1,295 @@
+"""A keyed bolt: windows by key, aggregates, results in Redis that count every record exactly once (K1 to K6)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import streamparse
+
+from stormline.components.dead_letters import DeadLetters
+from stormline.components.host import Host, Tuple
+from stormline.components.hosted import Hosted, required
+from stormline.components.outputs import broken_reason
+from stormline.components.wiring import PROGRESS, WiredBoltSpec, keyed_spec, resolve
+from stormline.core.aggregate import Aggregate, Aggregation
+from stormline.core.batch import Batch
+from stormline.core.duration import duration_ms
+from stormline.core.errors import Fenced, SettingsError, StateError
+from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.progress import ProgressView
+from stormline.core.record import Origin
+from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
+from stormline.core.slot import SLOTS, Key, owned_slots
+from stormline.core.status import Status
+from stormline.core.window import Windower
+
+FLUSH_AFTER_PAUSE_MS = 20
+FLUSH_EVERY_MS = 500
+FLUSH_AT_RECORDS = 20_000
+RETRY_AFTER_MS = 500
+
+
+def _key(value: Any) -> None:
+    names = value if isinstance(value, tuple) else (value,)
+    if not callable(value) and not (names and all(isinstance(name, str) and name for name in names)):
+        raise ValueError("give a field, a tuple of fields, or a function of the record; leave it out for no key")
+
+
+def _window(value: Any) -> None:
+    if not callable(getattr(value, "span", None)):
+        raise ValueError('give a window such as tumbling("1h") or calendar("month")')
+
+
+def _aggregates(value: Any) -> None:
+    if not isinstance(value, dict) or not value:
+        raise ValueError('give a dict of aggregates by name, such as {"trades": Count()}')
+    for name, aggregate in value.items():
+        if not isinstance(name, str) or not callable(getattr(aggregate, "add", None)):
+            raise ValueError(f"{name!r} is {aggregate!r}, which is no aggregate such as Count() or Sum(\"amount\")")
+
+
+class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
+    """Aggregates records by key and window.
+
+    The result of an open window is in Redis within about half a second of its records; once the watermark passes its
+    end it is final; within the allowed lateness it is revised; after that a record is kept and counted as late.
+    """
+
+    settings: ClassVar[dict[str, Any]] = {
+        "key": _key,
+        "window": _window,
+        "aggregate": _aggregates,
+        "allowed_lateness": duration_ms,
+    }
+
+    key: Key = None
+    """A field, a tuple of fields, or a function of the record; None: one result a window, over all records."""
+    window: Windower
+    aggregate: Mapping[str, Aggregate]
+    allowed_lateness: str = "0s"
+    trigger: Callable[[Any], bool] | None = None
+    """A method `trigger(self, result)` of the result so far (one attribute an aggregate). With it a key's result appears
+    only when it first holds, as it was then, once a window: an alert."""
+
+    @classmethod
+    def spec(  # type: ignore[override]
+        cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
+    ) -> WiredBoltSpec:
+        """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks, at most 64."""
+        faults = required(cls, "window", "aggregate")
+        if isinstance(par, int) and par > SLOTS:
+            faults.append(f"{cls.__name__}: par = {par}, but there are {SLOTS} slots to share; a task would have none")
+        if faults:
+            raise SettingsError(*faults)
+        spec = keyed_spec(cls, inputs, name=name, par=par, config=config)
+        fields = spec.schema.__struct_fields__
+        named = () if cls.key is None or callable(cls.key) else (cls.key,) if isinstance(cls.key, str) else cls.key
+        faults += [
+            f"{cls.__name__}: the key {field!r} is no field of {spec.schema.__name__} ({', '.join(fields)})"
+            for field in named
+            if field not in fields
+        ]
+        try:
+            Aggregation(cls.aggregate, spec.schema)
+        except ValueError as error:
+            faults.append(f"{cls.__name__}: {error}")
+        if faults:
+            raise SettingsError(*faults)
+        return spec
+
+    def prepare(self, host: Host) -> None:
+        self.host = host
+        context, conf = host.context, host.context.conf
+        tasks = list(context.tasks_by_component[context.component])
+        self._rules = Rules(
+            context.component,
+            self.window,
+            Aggregation(self.aggregate, resolve(conf["stormline.schema"])),
+            duration_ms(self.allowed_lateness),
+            self.trigger,
+        )
+        self._owner = secrets.token_hex(8)
+        self._run = int(conf["stormline.run"])
+        self._slots = owned_slots(tasks.index(context.task), len(tasks))
+        self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
+        self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
+        self._dead = DeadLetters(host)
+        self._state: KeyedState | None = None
+        self._early: list[Tuple] = []
+        self._status = Status(open_windows=0)
+        self._trouble: str | None = None
+        self._halted = False
+        self._dirty_since_ms: int | None = None
+        self._input_ms = 0
+        self._retry_ms: int | None = None
+        self._load(again=False)
+
+    # loading
+
+    def _load(self, *, again: bool) -> None:
+        self._state = None
+        self._retry_ms = None
+        component = self.host.context.component
+        loads = [Load(component, slot, self._owner, self._run, again) for slot in self._slots]
+        self._store.submit([Counts(), *loads], partial(self._on_loaded, again))
+
+    def _on_loaded(self, again: bool, replies: list[Reply]) -> None:
+        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
+        if refused is not None:
+            self._refused(refused)
+            return
+        counts, *slots = replies
+        if not isinstance(counts, Counted) or not all(isinstance(slot, Loaded) for slot in slots):
+            self._trouble = next(str(getattr(reply, "why", reply)) for reply in replies if not isinstance(reply, Loaded))
+            self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
+            self._again = again
+            self._set_due()
+            return
+        view = ProgressView({spout: counts.partition_counts.get(spout, 0) for spout in self._spouts})
+        state = KeyedState(self._rules, self._owner, view)
+        for slot in slots:
+            if isinstance(slot, Loaded):
+                state.load(slot)
+        self._trouble = None
+        self._state = state
+        early, self._early = self._early, []
+        for tup in early:
+            self.execute(tup)
+
+    def _refused(self, refused: Refused) -> None:
+        component = self.host.context.component
+        if refused.halted:
+            self._halted = True
+            self._trouble = f"halted: {refused.why}"
+            self.host.report_error(self._trouble)
+        elif refused.outdated:
+            raise StateError(f"{component}: {refused.why}; this one has to stop")
+        else:
+            raise Fenced(f"{component}: {refused.why}")
+
+    # tuples
+
+    def execute(self, tup: Tuple) -> None:
+        state = self._state
+        if state is None:
+            self._early.append(tup)
+        elif tup.stream == PROGRESS:
+            state.observe(tup.values[0])
+            self.host.ack(tup)
+            self._plan()
+        else:
+            self._count(state, tup)
+
+    def _count(self, state: KeyedState, tup: Tuple) -> None:
+        batch = Batch(*tup.values)
+        held = Held(tup)
+        broken = state.apply(batch, held)
+        self._status.records_in += len(batch.records.offsets)
+        self._status.broken += len(broken)
+        self._input_ms = self.host.now_ms()
+        for b in broken:
+            self._dead.send(
+                Origin(batch.partition, b.offset),
+                key=None,
+                value=b.value,
+                reason=broken_reason(self.host.context.component, b.value, b.error),
+                error=b.error,
+                attempts=1,
+                settled=partial(self._release, held),
+            )
+        if held.waits == 0:
+            self.host.ack(tup)
+        self._plan()
+
+    def _release(self, held: Held) -> None:
+        if held.release():
+            self.host.ack(held.tup)
+
+    # flushing
+
+    def _plan(self) -> None:
+        """Flush when input pauses, at the latest after a while, or when much has come together."""
+        state = self._state
+        if state is not None and state.dirty:
+            if self._dirty_since_ms is None:
+                self._dirty_since_ms = self.host.now_ms()
+            if state.unflushed >= FLUSH_AT_RECORDS:
+                self._flush()
+        self._set_due()
+
+    def _set_due(self) -> None:
+        dues = [self._dead.due_ms, self._retry_ms]
+        state = self._state
+        if self._dirty_since_ms is not None and self._retry_ms is None and state is not None and not state.flying:
+            dues.append(min(self._input_ms + FLUSH_AFTER_PAUSE_MS, self._dirty_since_ms + FLUSH_EVERY_MS))
+        self.due_ms = min((due for due in dues if due is not None), default=None)
+
+    def on_time(self, now_ms: int) -> None:
+        self._dead.on_time(now_ms)
+        if self._retry_ms is not None and now_ms >= self._retry_ms:
+            self._retry_ms = None
+            if self._state is None:
+                self._load(again=self._again)
+        if self._dirty_since_ms is not None and self._retry_ms is None:
+            pause_over = now_ms >= self._input_ms + FLUSH_AFTER_PAUSE_MS
+            if pause_over or now_ms >= self._dirty_since_ms + FLUSH_EVERY_MS:
+                self._flush()
+        self._set_due()
+
+    def _flush(self) -> None:
+        state = self._state
+        if state is None or state.flying or self._halted or self._retry_ms is not None:
+            return
+        flushes = state.flush()
+        self._dirty_since_ms = None
+        if flushes:
+            self._store.submit(flushes, partial(self._on_flushed, state, flushes))
+
+    def _on_flushed(self, state: KeyedState, flushes: list[Flush], replies: list[Reply]) -> None:
+        if state is not self._state:
+            return
+        if any(isinstance(reply, Gone) for reply in replies):
+            self._reload(state)
+            return
+        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
+        if refused is not None:
+            self._refused(refused)
+            return
+        self._trouble = None
+        for flush, reply in zip(flushes, replies, strict=True):
+            for tup in state.flushed(flush.slot, reply):
+                self.host.ack(tup)
+            why = getattr(reply, "why", None)
+            if why is not None:
+                self._trouble = f"Redis did not confirm a flush: {why}; trying again, nothing is acked"
+                self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
+        self._plan()
+
+    def _reload(self, state: KeyedState) -> None:
+        """Redis was restarted: what it holds is the truth. What it did not confirm is emitted again by the spout."""
+        for held in {id(held): held for held in state.held()}.values():
+            held.waits = 0  # whatever else it waits for, it is not acked any more
+            self.host.fail(held.tup)
+        self._dirty_since_ms = None
+        self._load(again=True)
+
+    def status(self) -> Status:
+        status, state = self._status, self._state
+        status.trouble = self._trouble or self._dead.trouble
+        if state is None:
+            status.settled = False
+            return status
+        status.records_out = state.counted
+        status.replayed = state.skipped
+        status.late = state.late
+        status.open_windows = state.open_windows
+        status.watermark_ms = state.watermark_ms
+        status.settled = not (state.dirty or state.flying or state.open_windows or self._dead.waiting)
+        return status
+
+    def close(self) -> None:
+        self._dead.close()
+        self._store.close()

@@ -1,0 +1,165 @@
+"""`.spec(inputs=[...])` as the user writes it, made into Storm's streams and groupings.
+
+A keyed bolt adds to each of its inputs an output stream split by its key, `by_<component>`, subscribes to it with fields
+grouping on the slot, and subscribes to the progress stream of every spout upstream. A component's name is the attribute
+it is assigned to in the topology, known only when the topology class is made; so the wiring waits for the name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from streamparse.dsl.bolt import ShellBoltSpec
+from streamparse.dsl.spout import ShellSpoutSpec
+from streamparse.dsl.stream import Grouping, Stream
+from streamparse.thrift import GlobalStreamId, StreamInfo
+
+from stormline.core.batch import BATCH_FIELDS
+from stormline.core.errors import SettingsError
+from stormline.core.progress import PROGRESS_FIELDS
+
+BATCH = "batch"
+PROGRESS = "progress"
+LAUNCHER = "streamparse_run"
+
+
+class _Wired:
+    """A spec that knows its inputs and the schema of what it sends, and is told its name by the topology."""
+
+    upstream: Sequence[_Wired] = ()
+    schema: type[msgspec.Struct]
+    _name: str | None = None
+    _on_name: Callable[[str], None] | None = None
+
+    @property
+    def name(self) -> str | None:
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = name
+        if name is not None and self._on_name is not None:
+            self._on_name(name)
+
+    def spouts(self) -> Iterator[WiredSpoutSpec]:
+        """Every spout upstream, once."""
+        seen: dict[int, WiredSpoutSpec] = {}
+        for spec in self.upstream:
+            for spout in [spec] if isinstance(spec, WiredSpoutSpec) else spec.spouts():
+                seen[id(spout)] = spout
+        yield from seen.values()
+
+
+class WiredSpoutSpec(_Wired, ShellSpoutSpec):  # type: ignore[misc]
+    """The spec of a spout of ours."""
+
+
+class WiredBoltSpec(_Wired, ShellBoltSpec):  # type: ignore[misc]
+    """The spec of a bolt of ours."""
+
+
+def spout_spec(
+    cls: type, schema: type[msgspec.Struct], *, name: str | None, par: Any, config: dict[str, Any] | None
+) -> WiredSpoutSpec:
+    """A spout with the streams `batch` and `progress`."""
+    outputs = [Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(PROGRESS_FIELDS), name=PROGRESS)]
+    spec = WiredSpoutSpec(
+        cls, command=LAUNCHER, script=_script(cls), name=name, par=par, config=config, outputs=outputs
+    )
+    spec.schema = schema
+    _configure(spec, "stormline.schema", _path(schema))
+    return spec
+
+
+def stateless_spec(
+    cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None
+) -> WiredBoltSpec:
+    """A bolt that takes batches as they come and sends batches on."""
+    upstream, schema = _inputs(cls, inputs)
+    spec = WiredBoltSpec(
+        cls,
+        command=LAUNCHER,
+        script=_script(cls),
+        name=name,
+        par=par,
+        config=config,
+        inputs=[_stream(up, BATCH) for up in upstream],
+        outputs=[Stream(list(BATCH_FIELDS), name=BATCH)],
+    )
+    spec.upstream, spec.schema = upstream, schema
+    _configure(spec, "stormline.schema", _path(schema))
+    return spec
+
+
+def keyed_spec(
+    cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None
+) -> WiredBoltSpec:
+    """A bolt whose records come split by its key, with the progress of all spouts upstream."""
+    upstream, schema = _inputs(cls, inputs)
+    spec = WiredBoltSpec(
+        cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[]
+    )
+    spec.upstream, spec.schema = upstream, schema
+    _configure(spec, "stormline.schema", _path(schema))
+
+    def connect(component: str) -> None:
+        stream = f"by_{component}"
+        for up in upstream:
+            up.outputs[stream] = StreamInfo(output_fields=list(BATCH_FIELDS), direct=False)  # type: ignore[attr-defined]
+            _configure(up, "stormline.splits", {stream: _path(cls)}, merge=True)
+            spec.inputs[_stream(up, stream)] = Grouping.fields("slot")
+        for spout in spec.spouts():
+            spec.inputs[_stream(spout, PROGRESS)] = Grouping.ALL
+
+    spec._on_name = connect
+    spec.name = name
+    return spec
+
+
+def resolve(path: str) -> Any:
+    """The object behind `module:Name`; what `_path` wrote into the configuration."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _path(cls: type) -> str:
+    if "." in cls.__qualname__:
+        raise SettingsError(f"{cls.__qualname__} must stand at the top of its module: a worker imports it by name")
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _script(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+def _stream(spec: Any, stream: str) -> GlobalStreamId:
+    return GlobalStreamId(componentId=spec.name or spec, streamId=stream)
+
+
+def _inputs(cls: type, inputs: Any) -> tuple[list[_Wired], type[msgspec.Struct]]:
+    upstream = [inputs] if isinstance(inputs, _Wired) else list(inputs or ())
+    if not upstream:
+        raise SettingsError(f"{cls.__name__}.spec() needs inputs: a list of the components it reads from")
+    for spec in upstream:
+        if not isinstance(spec, _Wired):
+            raise SettingsError(f"{cls.__name__}.spec(): {spec!r} is no spec of a component of ours")
+        if BATCH not in spec.outputs:  # type: ignore[attr-defined]
+            raise SettingsError(
+                f"{cls.__name__}.spec(): {spec.component_cls.__name__} is keyed and sends no records on; "  # type: ignore[attr-defined]
+                "nothing can be put below it yet"
+            )
+    schemas = {spec.schema for spec in upstream}
+    if len(schemas) > 1:
+        names = ", ".join(sorted(schema.__name__ for schema in schemas))
+        raise SettingsError(f"{cls.__name__}.spec(): its inputs send records of different schemas: {names}")
+    return upstream, schemas.pop()
+
+
+def _configure(spec: Any, key: str, value: Any, *, merge: bool = False) -> None:
+    config = json.loads(spec.config)
+    config[key] = {**config.get(key, {}), **value} if merge else value
+    spec.config = spec.common.json_conf = json.dumps(config, sort_keys=True)

@@ -1,0 +1,23 @@
+-- A spout task's first word. Offsets are written here before they are committed to Kafka, so if Kafka has committed more
+-- than is known here, Redis has lost data: the app halts instead of going on with holes.
+-- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run
+-- ARGV  spout, partition count, then partition and committed offset in turn
+local halted = redis.call('GET', KEYS[3])
+if halted then
+  return redis.error_reply('HALTED ' .. halted)
+end
+if redis.call('EXISTS', KEYS[4]) == 0 then
+  return redis.error_reply('HALTED Redis has lost the run marker of this app')
+end
+for i = 3, #ARGV, 2 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  if not known or tonumber(known) < tonumber(ARGV[i + 1]) then
+    local why = 'Kafka has committed offset ' .. ARGV[i + 1] .. ' of ' .. ARGV[i] .. ', Redis knows of ' .. (known or 'none')
+      .. ': Redis has lost data'
+    redis.call('SET', KEYS[3], why)
+    return redis.error_reply('HALTED ' .. why)
+  end
+end
+local count = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+redis.call('HSET', KEYS[2], ARGV[1], math.max(count, tonumber(ARGV[2])))
+return 1

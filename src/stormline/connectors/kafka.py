@@ -1,0 +1,153 @@
+"""What all parts that talk to Kafka share: the client's settings, its errors in our words, and the few administrative
+calls of the command line. The client is kafka-python; only the `kafka*` files and `feed` of this room import it.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.errors import (
+    GroupIdNotFoundError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    RetriableError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+from kafka.net import KafkaNetClient
+
+from stormline.core.errors import ServerError
+
+# kafka-python logs each attempt to connect as warnings and errors, several lines a second while a broker is away. What
+# matters of it is reported by the connectors, once. A level that the user has set stays.
+_client_log = logging.getLogger("kafka")
+if _client_log.level == logging.NOTSET:
+    _client_log.setLevel(logging.CRITICAL + 1)
+
+TIMEOUT_MS = 30_000
+POLL_S = 0.05
+
+
+def client_settings(brokers: str) -> dict[str, Any]:
+    """Settings of every client: `brokers` is `host:port`, several with commas between."""
+    return {
+        "bootstrap_servers": brokers,
+        "client_id": "stormline",
+        # The default lets the pause between two attempts grow to 30 s: as long would a broker that is back stay unseen.
+        "reconnect_backoff_max_ms": 1_000,
+        "request_timeout_ms": 10_000,
+    }
+
+
+class ClientMaker:
+    """Given to kafka-python as its `kafka_client`: keeps hold of the connection layer, which has the topic ids, and
+    whose thread would otherwise go on for ever when a constructor gives up.
+    """
+
+    def __init__(self) -> None:
+        self.client: Any = None
+
+    def __call__(self, **settings: Any) -> Any:
+        self.client = KafkaNetClient(**settings)
+        # To ask for a topic must not create it.
+        self.client.cluster.config["allow_auto_create_topics"] = False
+        return self.client
+
+    def close(self) -> None:
+        if self.client is not None:
+            self.client.close()
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line: kafka-python's errors carry their meaning in the class as often as in the text."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    return text if name in text else f"{name}: {text}" if text else name
+
+
+def unreachable(brokers: str) -> str:
+    return f"Kafka at {brokers} does not answer; is it running, and is the address right?"
+
+
+def partition_name(topic: str, topic_id: uuid.UUID | None, number: int) -> str:
+    """The identity of a partition: `<topic>:<topic id>/<number>`, so that a topic deleted and made anew is another one
+    (KIP-516); without the id where the broker has none. The id is written as Kafka's own tools write it.
+    """
+    if topic_id is None or topic_id.int == 0:
+        return f"{topic}/{number}"
+    text = base64.urlsafe_b64encode(topic_id.bytes).rstrip(b"=").decode()
+    return f"{topic}:{text}/{number}"
+
+
+def ensure_topic(brokers: str, topic: str, partitions: int, *, timeout_ms: int = TIMEOUT_MS) -> int:
+    """Create the topic if it does not exist, and wait until it can be used; the number of partitions it has.
+
+    One that exists keeps its number of partitions. Raises ServerError.
+    """
+    with _admin(brokers, f"create topic {topic}", timeout_ms) as admin:
+        if topic not in admin.list_topics():
+            with suppress(TopicAlreadyExistsError):  # someone else was faster
+                admin.create_topics({topic: {"num_partitions": partitions}}, timeout_ms=timeout_ms)
+            admin.wait_for_topics([topic], timeout_ms=timeout_ms)
+        return len(admin.describe_topics([topic])[0]["partitions"])
+
+
+def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
+    """Delete the topic, if it exists, with all its records, and wait until it is gone. Raises ServerError."""
+    with _admin(brokers, f"delete topic {topic}", timeout_ms) as admin:
+        try:
+            admin.delete_topics([topic], timeout_ms=timeout_ms)
+        except UnknownTopicOrPartitionError:
+            return
+        _wait(lambda: topic not in admin.list_topics(), timeout_ms, f"topic {topic} is still there")
+
+
+def reset_group(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: int = TIMEOUT_MS) -> None:
+    """Forget the offsets that the group has committed for these topics. Raises ServerError."""
+    wanted = set(topics)
+    with _admin(brokers, f"reset the offsets of group {group}", timeout_ms) as admin:
+        try:
+            committed = admin.list_group_offsets({group: None})[group]
+            ours = [partition for partition in committed if partition.topic in wanted]
+            results = admin.delete_group_offsets(group, ours) if ours else {}
+        except GroupIdNotFoundError:
+            return
+        refused = {
+            f"{tp.topic}/{tp.partition}: {error.__name__}" for tp, error in results.items() if error is not NoError
+        }
+        if refused:
+            raise ServerError(f"Kafka did not reset the offsets of group {group}: {', '.join(sorted(refused))}")
+
+
+@contextmanager
+def _admin(brokers: str, purpose: str, timeout_ms: int) -> Iterator[Any]:
+    """An admin client for one call; its errors become ServerError."""
+    maker = ClientMaker()
+    try:
+        try:
+            admin = KafkaAdminClient(
+                **client_settings(brokers), bootstrap_timeout_ms=min(timeout_ms, 10_000), kafka_client=maker
+            )
+        except KafkaTimeoutError as error:
+            raise ServerError(f"could not {purpose}: {unreachable(brokers)}", retriable=True) from error
+        yield admin
+    except KafkaError as error:
+        retriable = isinstance(error, RetriableError)
+        raise ServerError(f"could not {purpose} on Kafka at {brokers}: {reason(error)}", retriable=retriable) from error
+    finally:
+        maker.close()
+
+
+def _wait(done: Callable[[], bool], timeout_ms: int, otherwise: str) -> None:
+    deadline = time.monotonic() + timeout_ms / 1000
+    while not done():
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError(f"{otherwise} after {timeout_ms} ms")
+        time.sleep(POLL_S)

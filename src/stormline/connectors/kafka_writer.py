@@ -1,0 +1,109 @@
+"""Produces records to Kafka: idempotent, confirmed by all replicas, on threads of its own.
+
+A topic that does not exist is created with one partition on first use: dead letters must have a place to go.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from stormline.connectors.kafka import ClientMaker, client_settings, ensure_topic, reason, unreachable
+from stormline.core.errors import ServerError
+
+DELIVERY_MS = 30_000
+CLOSE_S = 5.0
+
+
+class _Record(NamedTuple):
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    done: Callable[[str | None], None]
+
+
+class KafkaWriter:
+    """A `stormline.components.edges.Writer`. `brokers` is `host:port`, several with commas between.
+
+    Nothing is connected before the first `send`. A record that is not confirmed within 30 s is given up: `done` is told
+    the topic and the reason.
+    """
+
+    def __init__(self, brokers: str, *, post: Callable[[Callable[[], None]], None]) -> None:
+        self._brokers = brokers
+        self._post = post
+        self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._topics: set[str] = set()
+        self._producer: Any = None
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        done: Callable[[str | None], None],
+    ) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
+            self._thread.start()
+        self._records.put(_Record(topic, key, value, list(headers), done))
+
+    def close(self) -> None:
+        """Waits until what was sent is confirmed, for at most a few seconds."""
+        if self._thread is not None:
+            self._records.put(None)
+            self._thread.join(CLOSE_S + 1)
+            self._thread = None
+
+    def _run(self) -> None:
+        while (record := self._records.get()) is not None:
+            try:
+                self._produce(record)
+            except (ServerError, KafkaError, ValueError, TypeError) as error:
+                text = str(error) if isinstance(error, ServerError) else reason(error)
+                self._answer(record, text)
+        if self._producer is not None:
+            with suppress(KafkaTimeoutError):  # who gets no answer will send it again
+                self._producer.close(timeout=CLOSE_S)
+
+    def _produce(self, record: _Record) -> None:
+        if record.topic not in self._topics:
+            ensure_topic(self._brokers, record.topic, 1)
+            self._topics.add(record.topic)
+        if self._producer is None:
+            self._producer = self._connected()
+        sent = self._producer.send(record.topic, key=record.key, value=record.value, headers=record.headers)
+        sent.add_callback(lambda _: self._answer(record, None))
+        sent.add_errback(lambda error: self._answer(record, reason(error)))
+
+    def _connected(self) -> Any:
+        maker = ClientMaker()
+        try:
+            return KafkaProducer(
+                **client_settings(self._brokers),
+                kafka_client=maker,
+                bootstrap_timeout_ms=10_000,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                delivery_timeout_ms=DELIVERY_MS,
+                max_block_ms=DELIVERY_MS,
+                metrics_enabled=False,
+            )
+        except KafkaTimeoutError as error:
+            maker.close()
+            raise ServerError(unreachable(self._brokers), retriable=True) from error
+
+    def _answer(self, record: _Record, error: str | None) -> None:
+        text = None if error is None else f"topic {record.topic}: {error}"
+        self._post(lambda: record.done(text))

@@ -1,0 +1,142 @@
+"""How each request to the store becomes a command of Redis, and how the answer is read. Where keys live:
+
+`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app;
+`{app:component:slot}:…` for a slot (see load.lua and flush.lua): one hash tag a slot, so Redis Cluster stays possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from stormline.core.requests import (
+    Applied,
+    Counted,
+    Counts,
+    Ended,
+    Ends,
+    Enter,
+    Flush,
+    Load,
+    Loaded,
+    LoadedWindow,
+    Mark,
+    Refused,
+    Reply,
+    Request,
+    Unknown,
+)
+
+SCRIPTS = {name: (files("stormline.connectors") / f"{name}.lua").read_text() for name in ("load", "flush", "enter", "mark")}
+
+_pack = msgspec.msgpack.encode
+_floor = msgspec.msgpack.Decoder(dict[str, int]).decode
+_included = msgspec.msgpack.Decoder(dict[str, dict[str, list[int]]]).decode
+
+
+class WindowEntry(msgspec.Struct):
+    """A window in the index of its slot."""
+
+    end: int
+    """ms since the epoch"""
+    state: str
+    """open | final"""
+    revision: int
+
+
+_entry = msgspec.json.Decoder(WindowEntry).decode
+
+
+def app_key(app: str, name: str) -> str:
+    return f"{{{app}}}:{name}"
+
+
+def slot_tag(app: str, component: str, slot: int) -> str:
+    return f"{{{app}:{component}:{slot}}}"
+
+
+def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
+    """The command, as redis-py's execute_command takes it."""
+    match request:
+        case Load():
+            tag = slot_tag(app, request.component, request.slot)
+            return ["EVALSHA", shas["load"], 1, tag, request.owner, request.run, "1" if request.again else "0"]
+        case Flush():
+            return ["EVALSHA", shas["flush"], 1, slot_tag(app, request.component, request.slot), *_flush_args(request)]
+        case Enter():
+            keys = [app_key(app, name) for name in ("commits", "partitions", "halt", "run")]
+            offsets = [x for pair in request.committed.items() for x in pair]
+            return ["EVALSHA", shas["enter"], 4, *keys, request.spout, request.partition_count, *offsets]
+        case Mark():
+            offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
+            return ["EVALSHA", shas["mark"], 2, app_key(app, "commits"), app_key(app, "halt"), *offsets]
+        case Counts():
+            return ["HGETALL", app_key(app, "partitions")]
+        case Ends():
+            return ["HGETALL", app_key(app, f"ends:{request.topic}")]
+
+
+def _flush_args(flush: Flush) -> list[Any]:
+    watermark = "" if flush.watermark_ms is None else flush.watermark_ms
+    args: list[Any] = [flush.owner, flush.sequence, _pack(flush.floor), _pack(flush.included), watermark, flush.late]
+    args.append(len(flush.late_records))
+    for number, record in flush.late_records.items():
+        args += (number, record)
+    for window in flush.windows:
+        entry = WindowEntry(window.end_ms, "final" if window.final else "open", window.revision)
+        args += (f"{window.name}:{window.start_ms}", msgspec.json.encode(entry), "1" if window.forgotten else "0")
+        for fields in (window.results, window.states):
+            args.append(len(fields))
+            for pair in fields.items():
+                args += pair
+        args.append(len(window.states_gone))
+        args += window.states_gone
+    return args
+
+
+def reply(request: Request, answer: Any) -> Reply:
+    """The answer of the command, or the error it came to, as the core knows it."""
+    if isinstance(answer, Exception):
+        code, _, why = str(answer).partition(" ")
+        if code == "HALTED":
+            return Refused(why, halted=True)
+        if code in ("FENCED", "OLDRUN"):
+            return Refused(why, outdated=code == "OLDRUN")
+        return Unknown(f"{type(answer).__name__}: {answer}")
+    match request:
+        case Load():
+            return _loaded(request.slot, answer)
+        case Counts():
+            return Counted({spout.decode(): int(count) for spout, count in answer.items()})
+        case Ends():
+            return Ended({int(number): int(end) for number, end in answer.items()} or None)
+        case _:
+            return Applied()
+
+
+def _loaded(slot: int, answer: Any) -> Loaded:
+    (sequence, floor, included, watermark, late), live, contents = answer
+    windows = []
+    for i in range(0, len(live), 2):
+        name, _, start = live[i].decode().rpartition(":")
+        entry = _entry(live[i + 1])
+        results, states = _pairs(contents[i]), _pairs(contents[i + 1])
+        windows.append(
+            LoadedWindow(name, int(start), entry.end, entry.state == "final", entry.revision, results, states)
+        )
+    return Loaded(
+        slot,
+        int(sequence or 0),
+        _floor(floor) if floor else {},
+        _included(included) if included else {},
+        int(watermark) if watermark else None,
+        int(late or 0),
+        windows,
+    )
+
+
+def _pairs(flat: list[bytes]) -> dict[str, bytes]:
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}

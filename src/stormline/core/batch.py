@@ -1,0 +1,38 @@
+"""What one Storm tuple carries between our components: records of one partition.
+
+Columns instead of one object a record: a batch passes through a process by reference, and a column is walked or
+encoded in one go. The four names are the fields of every `batch` and `by_<component>` stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+BATCH_FIELDS = ("slot", "lane", "partition", "records")
+
+
+class Rows(NamedTuple):
+    """The records of a batch, column by column; all lists have one length, in the order of the offsets.
+
+    A record that a user function turned into several stands several times with one offset, never cut over two batches:
+    its outputs are counted all together or not at all.
+    """
+
+    offsets: list[int]
+    times_ms: list[int]
+    """Event times, ms since the epoch, UTC."""
+    values: list[Any]
+    keys: list[str] | None = None
+    """Canonical key texts, where the stream is split for a keyed bolt."""
+
+
+class Batch(NamedTuple):
+    """The values of a data tuple, in the order of `BATCH_FIELDS`."""
+
+    slot: int
+    """The smallest slot owned by the task it goes to; -1 where the stream is not keyed."""
+    lane: str
+    """The whole path of streams the records took: a diamond counts each path once."""
+    partition: str
+    """Identity of the partition the offsets belong to: `<topic>:<topic id>/<number>`."""
+    records: Rows

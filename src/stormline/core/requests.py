@@ -1,0 +1,147 @@
+"""What the core asks of the store (Redis) and what comes back. Data only; connectors carry it out.
+
+Names follow the protocol: a slot has an owner (random token), a sequence, floors, included offsets, a watermark.
+All of one component's slot lives under one hash tag `{app:component:slot}`, so that one script writes it atomically.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Take a slot over: become its owner and read all of it, in one step (K1)."""
+
+    component: str
+    slot: int
+    owner: str
+    run: int
+    again: bool = False
+    """After a restart of Redis: only if this owner still owns it."""
+
+
+class LoadedWindow(msgspec.Struct, frozen=True):
+    """A window that is still open or may still be revised."""
+
+    name: str
+    start_ms: int
+    end_ms: int
+    final: bool
+    revision: int
+    results: dict[str, bytes]
+    """Canonical key -> JSON of the result."""
+    states: dict[str, bytes]
+    """Canonical key -> JSON of the accumulators that the result does not determine."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """All that a slot's new owner needs; `sequence` goes on from here."""
+
+    slot: int
+    sequence: int
+    floor: dict[str, int]
+    included: dict[str, dict[str, list[int]]]
+    """lane -> partition -> offsets at or above the floor, ascending."""
+    watermark_ms: int | None
+    late: int
+    windows: list[LoadedWindow]
+
+
+class WindowChange(msgspec.Struct, frozen=True):
+    """Absolute values of what changed in one window since the last confirmed flush."""
+
+    name: str
+    start_ms: int
+    end_ms: int
+    final: bool
+    revision: int
+    results: dict[str, bytes]
+    states: dict[str, bytes]
+    states_gone: list[str] = []
+    """Keys whose accumulators need no keeping any more."""
+    forgotten: bool = False
+    """Closed and past its lateness: the results stay, everything that only serves revision goes."""
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """One atomic write of a slot (K4). Applied only if `owner` owns the slot and `sequence` is above the stored one."""
+
+    component: str
+    slot: int
+    owner: str
+    sequence: int
+    floor: dict[str, int]
+    included: dict[str, dict[str, list[int]]]
+    watermark_ms: int | None
+    late: int
+    """Count of late records so far, absolute."""
+    late_records: dict[int, bytes]
+    """Number of the late record modulo the kept ones -> JSON of it, absolute: writing it twice changes nothing."""
+    windows: list[WindowChange]
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The flush is in Redis and durable (or an equal or newer one of the same owner was there before)."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The slot has another owner, or the app must not go on; nothing was written."""
+
+    why: str
+    halted: bool = False
+    """The app is halted until an operator has looked at it."""
+    outdated: bool = False
+    """A newer run of the app has taken over."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """No answer: it may or may not have been applied. Changes stay dirty and go out again with the next sequence."""
+
+    why: str
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """Redis was restarted (its run id changed) since the slot was loaded: load again before anything else."""
+
+
+class Enter(msgspec.Struct, frozen=True):
+    """A spout's first word: how many partitions it has in all, and what Kafka has committed for those of this task (S1).
+
+    Refused if Redis knows a smaller committed offset than Kafka: then Redis lost data.
+    """
+
+    spout: str
+    partition_count: int
+    committed: dict[str, int]
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Offsets about to be committed to Kafka; written to Redis first, so that lost Redis data is noticed (S5)."""
+
+    committed: dict[str, int]
+    previous: dict[str, int]
+    """What this spout wrote last; a smaller or missing stored value means that Redis lost data: the app halts."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Ask for the partition counts and the run marker (K1)."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    partition_counts: dict[str, int]
+    """Spout component -> partitions of all its tasks."""
+
+
+class Ends(msgspec.Struct, frozen=True):
+    """Ask where a bounded input ends; the feed writes it when all is in Kafka."""
+
+    topic: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    offsets: dict[int, int] | None
+    """Partition number -> end offset; None while the feed is under way."""
+
+
+Request = Load | Flush | Enter | Mark | Counts | Ends
+Reply = Loaded | Applied | Refused | Unknown | Gone | Counted | Ended

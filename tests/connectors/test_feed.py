@@ -1,0 +1,323 @@
+"""The feed: what a CSV file becomes in Kafka, and that each row comes there once."""
+
+import csv
+import gzip
+import json
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka import KafkaProducer
+from kafka.partitioner.default import DefaultPartitioner
+from kafka_connector_parts import SOURCE, WAIT_S, Broker, broker, produce, records_of, topic  # noqa: F401 - fixtures
+
+from stormline.connectors.feed import Fed, Feed, FeedSettings, feed_settings
+from stormline.connectors.feed_file import epoch_ms, fed_rows, layout
+from stormline.connectors.kafka import ensure_topic
+from stormline.core.errors import SettingsError, StateError
+
+PURCHASES = Path(__file__).parents[2] / "data" / "cdnow.csv.gz"
+
+
+def written(path: Path, *rows: list[str]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def values_of(file: Path, *, key: str = "key", event_time: str = "time") -> list[str]:
+    return [row.value.decode() for row in fed_rows(file, layout(file, event_time=event_time), key=key, event_time=event_time)]
+
+
+# The file
+
+
+def test_a_purchase_becomes_json_key_and_timestamp():
+    """The first row of the real data: numbers as in the file, the date as text, the key the customer, midnight UTC."""
+    shape = layout(PURCHASES, event_time="date")
+    first = next(fed_rows(PURCHASES, shape, key="user_id", event_time="date"))
+    assert shape.rows == 69_659
+    assert first == (1, b"1", b'{"date":"1997-01-01","amount":11.77,"user_id":1,"items":1}', 852_076_800_000)
+
+
+def test_an_amount_is_exact_for_a_decimal_field():
+    """A JSON number of the feed decodes into the very decimal that stands in the file, trailing zero included."""
+
+    class Purchase(msgspec.Struct):
+        amount: Decimal
+
+    with gzip.open(PURCHASES, "rt") as file:
+        texts = [row["amount"] for row in csv.DictReader(file)]
+    shape = layout(PURCHASES, event_time="date")
+    rows = fed_rows(PURCHASES, shape, key="user_id", event_time="date")
+    assert [str(msgspec.json.decode(row.value, type=Purchase).amount) for row in rows] == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "-20", "0"], ["1", "-20", "0"]),
+        (["1", "2.50", "-0.00"], ["1", "2.50", "-0.00"]),
+        (["007", "12"], ['"007"', '"12"']),
+        (["1.", "2"], ['"1."', '"2"']),
+        (["1e3", "2"], ['"1e3"', '"2"']),
+        (["+1", "2"], ['"+1"', '"2"']),
+        (["NaN", "2"], ['"NaN"', '"2"']),
+        (["", "2"], ["null", "2"]),
+        (["", ""], ['""', '""']),
+        (["", "x"], ['""', '"x"']),
+        (['say "hi"', "ü\n%s"], ['"say \\"hi\\""', '"\\u00fc\\n%s"']),
+        (["٣", "1"], ['"\\u0663"', '"1"']),
+    ],
+)
+def test_the_type_of_a_column_follows_from_all_its_values(tmp_path, values, expected):
+    """Numbers only if each value is one as JSON writes it; else every value is a string; empty is null among numbers."""
+    file = written(tmp_path / "f.csv", ["key", "time", "100%"], *(["k", "2020-01-01", value] for value in values))
+    rows = values_of(file)
+    assert rows == [f'{{"key":"k","time":"2020-01-01","100%":{value}}}' for value in expected]
+
+
+@given(
+    table=st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.integers(), st.decimals(allow_nan=False, allow_infinity=False)),
+        min_size=1,
+    )
+)
+def test_every_value_survives(tmp_path_factory, table):
+    """Whatever stands in the file is in the JSON: text as text, integers and decimals to the last digit."""
+    texts = [(text, str(number), f"{decimal:f}") for text, number, decimal in table]
+    file = tmp_path_factory.mktemp("feed") / "f.csv"
+    written(file, ["key", "text", "number", "decimal", "time"], *(["k", *row, "2020-01-01"] for row in texts))
+    rows = [json.loads(value, parse_float=Decimal) for value in values_of(file)]
+    assert [str(row["number"]) for row in rows] == [row[1] for row in texts]
+    assert [Decimal(str(row["decimal"])) for row in rows] == [Decimal(row[2]) for row in texts]
+    if not all(text.lstrip("-").replace(".", "").isdecimal() or not text for text, _, _ in texts):
+        assert [row["text"] for row in rows] == [row[0] for row in texts]
+
+
+@given(time=st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1)), hours=st.none() | st.integers(-12, 12))
+def test_times_are_exact_to_the_millisecond(time, hours):
+    """ISO 8601 with or without a zone; before 1970 too."""
+    zone = UTC if hours is None else UTC
+    text = time.isoformat() if hours is None else f"{time.isoformat()}{hours:+03d}:00"
+    expected = (time.replace(tzinfo=zone) - timedelta(hours=hours or 0) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    assert epoch_ms(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["k", "2020-01-01"], ["k"]], "row 2 has 1 values, the header has 2"),
+        ([["k", "2020-01-01"], ["k", "01.02.2020"]], "row 2 has time = '01.02.2020', which is no ISO 8601 date"),
+        ([["k", ""]], "row 1 has time = ''"),
+    ],
+)
+def test_a_bad_row_is_named_before_anything_is_sent(tmp_path, rows, message):
+    """The file, the row and what stands there."""
+    file = written(tmp_path / "f.csv", ["key", "time"], *rows)
+    with pytest.raises(SettingsError, match=message) as caught:
+        layout(file, event_time="time")
+    assert str(file) in str(caught.value)
+
+
+# The settings
+
+
+def test_settings_are_read_from_the_configuration():
+    """Files are below the project's root."""
+    entry = {"file": "data/cdnow.csv.gz", "key": "user_id", "event_time": "date", "partitions": 4}
+    root = PURCHASES.parents[1]
+    assert feed_settings({"purchases": entry}, root=root) == [FeedSettings("purchases", PURCHASES, "user_id", "date", 4)]
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    """Unknown names with what was meant, missing ones, wrong types, files and columns that are not there."""
+    written(tmp_path / "f.csv", ["user_id", "date"])
+    (tmp_path / "bad.csv.gz").write_bytes(b"no gzip")
+    feed = {
+        "typo": {"fil": "f.csv", "key": "user_id", "event_time": "date"},
+        "types": {"file": 3, "key": "user_id", "event_time": "date", "partitions": True},
+        "columns": {"file": "f.csv", "key": "userid", "event_time": "x"},
+        "absent": {"file": "g.csv", "key": "user_id", "event_time": "date"},
+        "broken": {"file": "bad.csv.gz", "key": "user_id", "event_time": "date"},
+        "flat": "f.csv",
+    }
+    with pytest.raises(SettingsError) as caught:
+        feed_settings(feed, root=tmp_path)
+    faults = caught.value.faults
+    for part in [
+        "config.json: feed.typo.fil is unknown; did you mean file?",
+        "feed.typo.file is missing",
+        "feed.types.file is 3; it must be text",
+        "feed.types.partitions is True; it must be a whole number from 1 on",
+        "feed.columns.key: " + f"{tmp_path / 'f.csv'} has no column userid; did you mean user_id?",
+        "has no column x; it has user_id, date",
+        "feed.absent.file: " + f"{tmp_path / 'g.csv'} cannot be read",
+        "feed.broken.file: ",
+        "feed.flat is 'f.csv'; it must have file, key, event_time, partitions",
+    ]:
+        assert sum(part in fault for fault in faults) == 1, (part, faults)
+    assert len(faults) == 9
+
+
+# The topic
+
+
+def small_file(path: Path, rows: int = 2_500) -> Path:
+    lines = [[str(number % 40), "2020-01-01", str(number)] for number in range(1, rows + 1)]
+    return written(path, ["key", "time", "number"], *lines)
+
+
+def numbers_of(records: dict[int, list]) -> dict[int, list[int]]:
+    return {partition: [json.loads(record.value)["number"] for record in found] for partition, found in records.items()}
+
+
+@pytest.fixture
+def settings(tmp_path, topic):
+    return FeedSettings(topic, small_file(tmp_path / "f.csv"), "key", "time", 3)
+
+
+def test_every_row_is_there_once_in_the_partition_of_its_key(broker, settings):
+    """In the order of the file, where Kafka's own partitioner puts the key, with the row's number and time."""
+    fed = Feed(broker.address, settings).run()
+    records = records_of(broker, settings.topic, 3)
+    assert fed == Fed(2_500, 2_500, {partition: len(found) for partition, found in records.items()})
+    numbers = numbers_of(records)
+    assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
+    assert all(found == sorted(found) for found in numbers.values())
+
+    class Cluster:
+        topics = staticmethod(lambda: [settings.topic])
+        partitions_for_topic = available_partitions_for_topic = staticmethod(lambda _: {0, 1, 2})
+
+    for partition, found in records.items():
+        for record in found:
+            assert DefaultPartitioner().partition(settings.topic, None, record.key, None, None, Cluster) == partition
+            assert record.headers == [("row", str(json.loads(record.value)["number"]).encode())]
+            assert record.timestamp == 1_577_836_800_000
+
+
+def test_a_second_feed_sends_nothing(broker, settings):
+    """And says so."""
+    first = Feed(broker.address, settings).run()
+    assert Feed(broker.address, settings).run() == first._replace(sent=0)
+
+
+def test_rows_appended_to_the_file_are_fed_later(broker, settings):
+    """Only those."""
+    Feed(broker.address, settings).run()
+    small_file(settings.file, 2_600)
+    assert Feed(broker.address, settings).run().sent == 100
+    numbers = numbers_of(records_of(broker, settings.topic, 3))
+    assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_601))
+
+
+def test_a_stopped_feed_goes_on_later(broker, topic):
+    """`stop` ends it soon; the next one sends the rest."""
+    settings = FeedSettings(topic, PURCHASES, "user_id", "date", 4)
+    feed = Feed(broker.address, settings)
+    first = feed.run(lambda there, rows: feed.stop())
+    assert 0 < first.sent < first.rows
+    second = Feed(broker.address, settings).run()
+    assert first.sent + second.sent == second.rows == sum(second.ends.values())
+
+
+@pytest.mark.parametrize("foreign", [{}, {"headers": [("row", b"1")]}])
+def test_a_topic_with_other_records_is_refused(broker, settings, foreign):
+    """Nothing is sent: the feed could not tell which rows are there."""
+    ensure_topic(broker.address, settings.topic, 3)
+    produce(broker, settings.topic, 0, [b"{}"] * 3, **foreign)
+    with pytest.raises(StateError, match=f"topic {settings.topic} does not hold the rows of .*f.csv and nothing else"):
+        Feed(broker.address, settings).run()
+    assert [len(found) for found in records_of(broker, settings.topic, 3).values()] == [3, 0, 0]
+
+
+def test_a_topic_with_more_records_than_rows_is_refused(broker, settings):
+    """The file was cut, or another one has been fed."""
+    Feed(broker.address, settings).run()
+    small_file(settings.file, 2_000)
+    with pytest.raises(StateError, match="more records than the file has rows"):
+        Feed(broker.address, settings).run()
+
+
+def test_another_number_of_partitions_is_refused(broker, settings):
+    """The rows would go to other partitions than those already there."""
+    ensure_topic(broker.address, settings.topic, 2)
+    with pytest.raises(StateError, match="has 2 partitions, the configuration says 3"):
+        Feed(broker.address, settings).run()
+
+
+def test_a_second_writer_is_noticed(broker, topic):
+    """A record that someone else appends while the feed runs ends it, with the offset where it showed."""
+    settings = FeedSettings(topic, PURCHASES, "user_id", "date", 4)
+    producer = KafkaProducer(bootstrap_servers=broker.address)
+
+    def intrude(there, rows):
+        for partition in range(4):
+            producer.send(topic, value=b"{}", partition=partition).get(WAIT_S)
+
+    from stormline.core.errors import ServerError
+
+    with pytest.raises(ServerError, match="someone else writes to this topic"):
+        Feed(broker.address, settings).run(intrude)
+    producer.close()
+
+
+def expected_purchases() -> list[tuple]:
+    with gzip.open(PURCHASES, "rt") as file:
+        return [(row["user_id"], row["date"], row["amount"]) for row in csv.DictReader(file)]
+
+
+def check_purchases(broker, topic):
+    """Every row once, and in each partition in the order of the file."""
+    found = []
+    for records in records_of(broker, topic, 4).values():
+        rows = [int(record.headers[0][1]) for record in records]
+        assert rows == sorted(set(rows))
+        found += [(row, record.value) for row, record in zip(rows, records, strict=True)]
+    found.sort()
+    assert [row for row, _ in found] == list(range(1, 69_660))
+    values = [json.loads(value, parse_float=str) for _, value in found]
+    assert [(str(v["user_id"]), v["date"], v["amount"]) for v in values] == expected_purchases()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_feed_that_is_killed_repeats_and_loses_nothing(broker, topic, seed):
+    """SIGKILL after a random number of batches, five times over; then it may finish."""
+    chance = random.Random(seed)
+    command = [sys.executable, str(Path(__file__).with_name("feeding.py")), str(SOURCE), broker.address, str(PURCHASES), topic]
+    for batches in [chance.randint(1, 15) for _ in range(5)] + [None]:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for number, _ in enumerate(process.stdout, 1):
+                if number == batches:
+                    process.kill()
+                    break
+            else:
+                assert batches is None, "it finished before it was killed"
+    check_purchases(broker, topic)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_broker_that_is_killed_while_it_is_fed_doubles_and_loses_nothing(tmp_path, topic, seed):
+    """SIGKILL with batches on their way, three times; the same feed goes on when it is back."""
+    chance = random.Random(seed)
+    broker = Broker(tmp_path)
+    moments = set(chance.sample(range(1, 60), 3))
+    calls = iter(range(1, 1_000))
+
+    def kill_sometimes(there, rows):
+        if next(calls) in moments:
+            broker.kill()
+            broker.start()
+
+    fed = Feed(broker.address, FeedSettings(topic, PURCHASES, "user_id", "date", 4)).run(kill_sometimes)
+    assert fed.sent == fed.rows == 69_659
+    check_purchases(broker, topic)
+    broker.kill()

@@ -1,0 +1,68 @@
+"""The writer against the development broker."""
+
+import pytest
+from kafka_connector_parts import Inbox, broker, records_of, topic  # noqa: F401 - fixtures
+
+from stormline.connectors.kafka import ensure_topic
+from stormline.connectors.kafka_writer import KafkaWriter
+
+
+@pytest.fixture
+def inbox():
+    return Inbox()
+
+
+@pytest.fixture
+def writer(broker, inbox):
+    writer = KafkaWriter(broker.address, post=inbox.post)
+    yield writer
+    writer.close()
+
+
+def test_done_is_called_once_the_broker_has_the_record(broker, topic, writer, inbox):
+    """Key, value and headers arrive as they were given; a topic that did not exist has one partition."""
+    headers = [("reason", b"broken"), ("offset", b"7")]
+    writer.send(topic, key=b"k", value=b"v", headers=headers, done=inbox.events.append)
+    writer.send(topic, key=None, value=b"w", headers=[], done=inbox.events.append)
+    inbox.until(lambda: len(inbox.events) == 2)
+    assert inbox.events == [None, None]
+    [records] = records_of(broker, topic, 1).values()
+    assert [(r.key, r.value, r.headers) for r in records] == [(b"k", b"v", headers), (None, b"w", [])]
+    assert ensure_topic(broker.address, topic, 5) == 1
+
+
+def test_a_record_kafka_refuses_is_answered_with_topic_and_reason(topic, writer, inbox):
+    """One that is too large does not disturb the next."""
+    writer.send(topic, key=None, value=bytes(2_000_000), headers=[], done=inbox.events.append)
+    writer.send(topic, key=None, value=b"small", headers=[], done=inbox.events.append)
+    inbox.until(lambda: len(inbox.events) == 2)
+    large, small = inbox.events
+    assert large.startswith(f"topic {topic}: ")
+    assert "large" in large
+    assert small is None
+
+
+def test_a_topic_name_that_cannot_be_is_answered(writer, inbox):
+    """Nothing is sent, and the reason names it."""
+    writer.send("not a topic!", key=None, value=b"v", headers=[], done=inbox.events.append)
+    inbox.until(lambda: bool(inbox.events))
+    assert inbox.events[0].startswith("topic not a topic!: ")
+
+
+def test_closing_waits_for_what_was_sent(broker, topic, inbox):
+    """Every record sent before `close` is in the log when it returns."""
+    writer = KafkaWriter(broker.address, post=inbox.post)
+    for number in range(500):
+        writer.send(topic, key=None, value=b"%d" % number, headers=[], done=inbox.events.append)
+    writer.close()
+    [records] = records_of(broker, topic, 1).values()
+    assert [int(record.value) for record in records] == list(range(500))
+    inbox.until(lambda: len(inbox.events) == 500)
+    assert set(inbox.events) == {None}
+
+
+def test_a_writer_that_was_never_used_needs_no_kafka(inbox):
+    """No connection is made before the first record."""
+    writer = KafkaWriter("127.0.0.1:1", post=inbox.post)
+    writer.close()
+    assert inbox.waiting == 0

@@ -1,0 +1,16 @@
+"""START HERE: purchases from Kafka, filtered, by customer and month, by day, and watched for risk."""
+
+from bolts.daily_purchases import DailyPurchases
+from bolts.large_purchases import LargePurchases
+from bolts.monthly_purchases import MonthlyPurchases
+from bolts.risk_monitor import RiskMonitor
+from spouts.purchases import Purchases
+from stormline import Topology
+
+
+class PurchasesTopology(Topology):
+    purchases = Purchases.spec()
+    large = LargePurchases.spec(inputs=[purchases])
+    monthly = MonthlyPurchases.spec(inputs=[large])
+    daily = DailyPurchases.spec(inputs=[large])
+    alerts = RiskMonitor.spec(inputs=[large])
