@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamparse import Topology
 
+    from stormline.cli.sections import Rows, Top
     from stormline.components.filter_bolt import FilterBolt
     from stormline.components.kafka_spout import KafkaSpout
     from stormline.components.window_bolt import WindowBolt
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Topology": "streamparse",
+    "Top": "stormline.cli.sections",
+    "Rows": "stormline.cli.sections",
     "KafkaSpout": "stormline.components.kafka_spout",
     "FilterBolt": "stormline.components.filter_bolt",
     "WindowBolt": "stormline.components.window_bolt",
@@ -58,6 +61,8 @@ _HOME = {
 __all__ = [
     # topologies
     "Topology",
+    "Top",
+    "Rows",
     # components
     "KafkaSpout",
     "FilterBolt",

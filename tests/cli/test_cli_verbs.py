@@ -228,7 +228,7 @@ def test_a_wrong_setting_of_a_component_is_told_with_its_place_once(project: Pat
     with pytest.raises(SettingsError) as caught:
         topologies.load(find_project(project), None)
     assert str(caught.value).count("words_parts.py") == 1
-    assert "words_parts.py:15" in str(caught.value)
+    assert "words_parts.py:16" in str(caught.value)
 
 
 def test_which_topology_is_meant(project: Path) -> None:
@@ -256,7 +256,7 @@ def test_which_topology_is_meant(project: Path) -> None:
 def test_a_summary_that_cannot_be_shown_is_refused_at_the_start(project: Path, summary: str, expected: str) -> None:
     """Not after the run, when it would be too late."""
     path = project / "topologies" / "words.py"
-    path.write_text(f"from stormline.cli.sections import Rows\n{TOPOLOGY}    summary = {summary}\n")
+    path.write_text(f"from stormline import Rows\n{TOPOLOGY}    summary = {summary}\n")
     with pytest.raises(SettingsError) as caught:
         topologies.load(find_project(project), None)
     assert expected in str(caught.value)

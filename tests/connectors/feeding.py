@@ -1,4 +1,4 @@
-"""A feed in a process of its own, to be killed: python feeding.py SOURCE BROKERS FILE TOPIC. One line for each batch."""
+"""A feed in a process of its own, to be killed: python feeding.py SOURCE BROKERS FILE TOPIC; a line for each batch."""
 
 import sys
 
@@ -10,5 +10,11 @@ from stormline.connectors.feed import Feed, FeedSettings  # noqa: E402
 
 _, _, brokers, file, topic = sys.argv
 settings = FeedSettings(topic, Path(file), key="user_id", event_time="date", partitions=4)
-fed = Feed(brokers, settings).run(lambda there, rows: print(there, flush=True))
-print("fed", fed.rows, fed.sent, flush=True)
+
+
+def tell(there: int, rows: int) -> None:
+    sys.stdout.write(f"{there} of {rows}\n")
+    sys.stdout.flush()
+
+
+Feed(brokers, settings).run(tell)

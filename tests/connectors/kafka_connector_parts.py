@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import stormline
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+import stormline
 
 SOURCE = Path(stormline.__path__[0]).parent
 WAIT_S = 30
@@ -49,14 +50,14 @@ class Broker:
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory):
+def broker_fixture(tmp_path_factory):
     broker = Broker(tmp_path_factory.mktemp("kafka"))
     yield broker
     broker.kill()
 
 
 @pytest.fixture
-def topic(request):
+def topic_fixture(request):
     """A name of its own for each test, so that they can share a broker."""
     return request.node.name.replace("[", "-").replace("]", "")
 

@@ -6,10 +6,12 @@ import uuid
 
 import pytest
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka_connector_parts import broker, produce, records_of, topic  # noqa: F401 - fixtures
+from kafka_connector_parts import broker_fixture, produce, records_of, topic_fixture
 
 from stormline.connectors.kafka import delete_topic, ensure_topic, partition_name, reset_group
 from stormline.core.errors import ServerError
+
+broker, topic = broker_fixture, topic_fixture
 
 
 @pytest.fixture
@@ -74,7 +76,10 @@ def test_resetting_a_group_forgets_its_offsets_of_these_topics_only(broker, topi
 @pytest.mark.timeout(20)
 def test_a_kafka_that_is_not_there_is_named(nobody, call, caplog):
     """The error says what was wanted and which address does not answer; kafka-python's own log stays silent."""
-    with caplog.at_level(logging.WARNING), pytest.raises(ServerError, match=f"could not .* {nobody} does not answer") as caught:
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(ServerError, match=f"could not .* {nobody} does not answer") as caught,
+    ):
         call(nobody)
     assert caught.value.retriable
     assert caplog.records == []

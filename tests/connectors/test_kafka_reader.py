@@ -4,13 +4,15 @@ import random
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka_connector_parts import WAIT_S, Broker, Inbox, broker, produce, topic  # noqa: F401 - fixtures
+from kafka_connector_parts import WAIT_S, Broker, Inbox, broker_fixture, produce, topic_fixture
 
 from stormline.components.edges import Assigned, Committed, Fetched, Trouble
 from stormline.connectors.kafka import delete_topic, ensure_topic
 from stormline.connectors.kafka_partition import Partition, own_addresses
 from stormline.connectors.kafka_reader import KafkaReader
 from stormline.connectors.kafka_records import Columns
+
+broker, topic = broker_fixture, topic_fixture
 
 
 class Reading:
@@ -82,7 +84,9 @@ def test_assigned_tells_where_each_partition_stands(broker, topic, reading):
 def test_each_partition_belongs_to_one_task(tasks):
     """Whatever the number of tasks, they share the partitions out without rest, evenly."""
     shares = [own_addresses("purchases", range(12), task, tasks) for task in range(tasks)]
-    assert sorted(address for share in shares for address in share) == [TopicPartition("purchases", p) for p in range(12)]
+    assert sorted(address for share in shares for address in share) == [
+        TopicPartition("purchases", p) for p in range(12)
+    ]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 

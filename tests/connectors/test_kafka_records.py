@@ -27,7 +27,9 @@ def batch_of(records, *, first_offset=0, compression=0, **more) -> bytes:
 
 
 def read(kind, data: bytes, *, at: int = 0, aborted=()):
-    parsed = kind(at, HERE, MemoryRecords(data), isolation_level=IsolationLevel.READ_COMMITTED, aborted_transactions=aborted)
+    parsed = kind(
+        at, HERE, MemoryRecords(data), isolation_level=IsolationLevel.READ_COMMITTED, aborted_transactions=aborted
+    )
     taken = []
     while parsed and (some := parsed.take(1_000)):
         taken += some
@@ -80,7 +82,16 @@ def test_a_batch_of_ours_is_read_by_kafka_python(records):
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "00"), (-1, "01"), (1, "02"), (63, "7e"), (-64, "7f"), (64, "8001"), (2**31, "8080808010"), (-(2**63), "ff" * 9 + "01")],
+    [
+        (0, "00"),
+        (-1, "01"),
+        (1, "02"),
+        (63, "7e"),
+        (-64, "7f"),
+        (64, "8001"),
+        (2**31, "8080808010"),
+        (-(2**63), "ff" * 9 + "01"),
+    ],
 )
 def test_varints_are_zigzag(number, text):
     """The examples of the protocol-buffers encoding, which Kafka uses, and the edges."""
@@ -89,7 +100,9 @@ def test_varints_are_zigzag(number, text):
 
 def test_aborted_records_are_left_out_and_the_position_passes_them():
     """A reader of committed records sees nothing of an aborted transaction, but its position is behind it."""
-    aborted = batch_of([(1, b"k", b"aborted", False)] * 3, transactional=True, producer_id=9, producer_epoch=0, base_sequence=0)
+    aborted = batch_of(
+        [(1, b"k", b"aborted", False)] * 3, transactional=True, producer_id=9, producer_epoch=0, base_sequence=0
+    )
     kept = batch_of([(2, b"k", b"kept", False)], first_offset=3)
 
     class Aborted:

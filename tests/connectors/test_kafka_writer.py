@@ -1,10 +1,12 @@
 """The writer against the development broker."""
 
 import pytest
-from kafka_connector_parts import Inbox, broker, records_of, topic  # noqa: F401 - fixtures
+from kafka_connector_parts import Inbox, broker_fixture, records_of, topic_fixture
 
 from stormline.connectors.kafka import ensure_topic
 from stormline.connectors.kafka_writer import KafkaWriter
+
+broker, topic = broker_fixture, topic_fixture
 
 
 @pytest.fixture

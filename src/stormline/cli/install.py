@@ -113,7 +113,7 @@ def _pip_install(requirements: list[str], lock: IO[str]) -> None:
     command = _pip() + ["install", *PIP_OPTIONS]
     running: list[subprocess.Popen[bytes]] = []
     try:
-        for half in (requirements[::2], requirements[1::2]):
+        for half in filter(None, (requirements[::2], requirements[1::2])):
             running.append(
                 subprocess.Popen(
                     [*command, *half], stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[lock.fileno()]

@@ -12,6 +12,7 @@ from stormline.cli import STARTED_S, summary
 from stormline.cli.feeding import Feeding
 from stormline.cli.rows import shown, window
 from stormline.cli.screen import Screen, Statuses, open_screen
+from stormline.components.graph import graph_fingerprint
 from stormline.components.wiring import PROGRESS
 from stormline.connectors.edges import ServerEdges
 from stormline.connectors.redis import begin_run
@@ -48,8 +49,6 @@ class Running:
         bounded: bool,
         stop: StopSignals,
     ) -> None:
-        from stormline.components.spec import graph_fingerprint
-
         self._loaded = loaded
         self._servers = servers
         self._bounded = bounded

@@ -55,6 +55,9 @@ class Count:
     result_is_state: ClassVar[bool] = True
     field = None
 
+    def __repr__(self) -> str:
+        return "Count()"
+
     def result_type(self, value: Any) -> Any:
         return int
 

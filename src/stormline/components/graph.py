@@ -1,0 +1,40 @@
+"""What of a topology is baked into its stored state, as one short text.
+
+A changed filter is harmless: each record is judged once. A changed key, slot count, window, aggregate, schema or graph
+would count records again under other names, or misread what is stored; so a start with another fingerprint is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, get_type_hints
+
+from stormline.core.slot import SLOTS
+
+
+def graph_fingerprint(topology: Any) -> str:
+    """A hash over components, streams, groupings, keys, windows, aggregates and schemas of a `Topology` class."""
+    components = sorted((_component(spec) for spec in topology.specs), key=lambda component: str(component["name"]))
+    text = json.dumps({"slots": SLOTS, "components": components}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _component(spec: Any) -> dict[str, Any]:
+    cls = spec.component_cls
+    found: dict[str, Any] = {
+        "name": spec.name,
+        "inputs": sorted(f"{source.componentId}.{source.streamId}" for source in spec.inputs),
+    }
+    schema = getattr(spec, "schema", None)
+    if schema is not None:
+        found["schema"] = {name: str(hint) for name, hint in get_type_hints(schema).items()}
+    if hasattr(cls, "aggregate"):
+        key = cls.key
+        found |= {
+            "key": getattr(key, "__qualname__", key),
+            "window": cls.window.name,
+            "aggregate": {name: repr(aggregate) for name, aggregate in cls.aggregate.items()},
+            "triggered": cls.trigger is not None,
+        }
+    return found
