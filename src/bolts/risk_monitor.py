@@ -11,7 +11,7 @@ LIMIT = Decimal("500.00")
 class RiskMonitor(WindowBolt):
     key = "user_id"
     window = calendar("month")
-    aggregate = {"amount": Sum("amount"), "purchases": Count(), "passed_on": Max("date")}
+    aggregate = {"amount": Sum("amount"), "purchases": Count(), "latest": Max("date")}
 
     def trigger(self, month: Any) -> bool:
         return bool(month.amount > LIMIT)

@@ -101,6 +101,7 @@ def test_a_newer_python_beside_an_old_one_is_found(machine: Machine) -> None:
 def test_sparse_python_wins_and_is_not_replaced_by_another(machine: Machine) -> None:
     """The Python named by SPARSE_PYTHON is taken; if it is too old, that is said, and no other is tried."""
     machine.python("python3", "3.11.2")
+    machine.python("python3.12", "3.12.1")
     machine.python("mine", "3.13.0")
     machine.python("old", "3.9.1")
     assert machine.sparse("run", SPARSE_PYTHON="mine").returncode == 0

@@ -74,6 +74,10 @@ class Inbox:
     def waiting(self) -> int:
         return self._posted.qsize()
 
+    def hold(self) -> Callable[[], None]:
+        """The next posted call, not run yet."""
+        return self._posted.get(timeout=WAIT_S)
+
     def until(self, condition: Callable[[], bool], within_s: float = WAIT_S) -> None:
         deadline = time.monotonic() + within_s
         while not condition():

@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from kafka import KafkaProducer
+from kafka.errors import KafkaConnectionError
 from kafka.partitioner.default import DefaultPartitioner
 from kafka_connector_parts import SOURCE, WAIT_S, Broker, broker_fixture, produce, records_of, topic_fixture
 
 from stormline.connectors.feed import Fed, Feed, FeedSettings, feed_settings
 from stormline.connectors.feed_file import epoch_ms, fed_rows, layout
 from stormline.connectors.kafka import ensure_topic
+from stormline.connectors.kafka_appender import Appender
 from stormline.core.errors import ServerError, SettingsError, StateError
 
 broker, topic = broker_fixture, topic_fixture
@@ -84,7 +86,7 @@ def test_an_amount_is_exact_for_a_decimal_field():
     ],
 )
 def test_the_type_of_a_column_follows_from_all_its_values(tmp_path, values, expected):
-    """Numbers only if each value is one as JSON writes it; else every value is a string; empty is null among numbers."""
+    """Numbers only if each value is one as JSON writes it, else strings; empty is null among numbers."""
     file = written(tmp_path / "f.csv", ["key", "time", "100%"], *(["k", "2020-01-01", value] for value in values))
     rows = values_of(file)
     assert rows == [f'{{"key":"k","time":"2020-01-01","100%":{value}}}' for value in expected]
@@ -281,6 +283,24 @@ def test_a_second_writer_is_noticed(broker, topic):
     with pytest.raises(ServerError, match="someone else writes to this topic"):
         Feed(broker.address, settings).run(intrude)
     producer.close()
+
+
+def test_a_batch_whose_answer_is_lost_is_not_doubled(broker, settings, monkeypatch):
+    """The broker has it, the feed does not know: it sends the same bytes again, and they are there once."""
+    send, calls = Appender._send, []
+
+    async def send_and_forget(appender, partition, batch):
+        offset = await send(appender, partition, batch)
+        calls.append(batch)
+        if len(calls) in (1, 3):
+            raise KafkaConnectionError("the answer is lost")
+        return offset
+
+    monkeypatch.setattr(Appender, "_send", send_and_forget)
+    assert Feed(broker.address, settings).run().sent == 2_500
+    assert len(calls) == len(set(calls)) + 2
+    numbers = numbers_of(records_of(broker, settings.topic, 3))
+    assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
 
 
 @pytest.fixture

@@ -8,7 +8,14 @@ import pytest
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka_connector_parts import broker_fixture, produce, records_of, topic_fixture
 
-from stormline.connectors.kafka import delete_topic, ensure_topic, partition_name, reset_group
+from stormline.connectors.kafka import (
+    ClientMaker,
+    client_settings,
+    delete_topic,
+    ensure_topic,
+    partition_name,
+    reset_group,
+)
 from stormline.core.errors import ServerError
 
 broker, topic = broker_fixture, topic_fixture
@@ -89,6 +96,14 @@ def test_a_topic_name_that_cannot_be_is_an_error(broker):
     """With the reason of the broker."""
     with pytest.raises(ServerError, match="could not create topic a b"):
         ensure_topic(broker.address, "a b", 1)
+
+
+def test_asking_for_a_topic_does_not_create_it():
+    """Brokers may create topics that a client asks for by name; ours never lets them."""
+    maker = ClientMaker()
+    client = maker(**client_settings("127.0.0.1:1"))
+    assert client.cluster.metadata_request().allow_auto_topic_creation is False
+    maker.close()
 
 
 def test_the_identity_of_a_partition_changes_with_the_topic():

@@ -6,11 +6,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka_connector_parts import WAIT_S, Broker, Inbox, broker_fixture, produce, topic_fixture
 
-from stormline.components.edges import Assigned, Committed, Fetched, Trouble
 from stormline.connectors.kafka import delete_topic, ensure_topic
 from stormline.connectors.kafka_partition import Partition, own_addresses
 from stormline.connectors.kafka_reader import KafkaReader
 from stormline.connectors.kafka_records import Columns
+from stormline.core.events import Assigned, Committed, Fetched, Trouble
 
 broker, topic = broker_fixture, topic_fixture
 
@@ -114,7 +114,7 @@ def test_every_record_comes_once_in_order_whatever_is_wanted_when(broker, topic,
     producer.flush(WAIT_S)
     producer.close()
     one = reading(broker.address, topic, max_batch=100).started()
-    left = {name: size for name, size in zip(one.names, sizes, strict=True)}
+    left = dict(zip(one.names, sizes, strict=True))
     read = {name: [] for name in one.names}
     while any(len(read[name]) < size for name, size in left.items()):
         open_ones = [name for name, size in left.items() if len(read[name]) < size]
@@ -146,6 +146,21 @@ def test_nothing_comes_without_a_grant_and_one_batch_for_each(broker, topic, rea
         assert (event.partition, event.next_offset) == (second, expected)
     assert one.inbox.waiting == 0
     assert one.next_records(first).next_offset == 10
+
+
+def test_a_batch_on_its_way_keeps_the_grant(broker, topic, reading):
+    """While a `Fetched` waits for the component's thread, wanting its partition again brings no second one."""
+    ensure_topic(broker.address, topic, 1)
+    produce(broker, topic, 0, some_values(50))
+    one = reading(broker.address, topic, max_batch=10).started()
+    one.reader.want(frozenset(one.names))
+    held = one.inbox.hold()
+    one.reader.want(frozenset(one.names))
+    one.reader.commit({one.names[0]: 0})  # obeyed after the grant, so its answer comes after what that brings
+    assert one.inbox.next(object) == Committed({one.names[0]: 0})
+    held()
+    assert one.inbox.next(Fetched).next_offset == 10
+    assert one.next_records(one.names[0]).next_offset == 20
 
 
 def test_a_partition_without_news_is_silent(broker, topic, reading):
@@ -259,6 +274,17 @@ def test_a_topic_made_anew_ends_the_reader(broker, topic, reading):
     produce(broker, topic, 0, some_values(9))
     one.inbox.until(lambda: any(isinstance(event, Trouble) and event.fatal for event in one.inbox.events))
     assert not any(isinstance(event, Fetched) and event.offsets for event in one.inbox.events)
+
+
+def test_a_topic_made_anew_is_noticed_where_the_offset_exists_too(broker, topic, reading):
+    """By its id; here nothing had been read, so the same offset is right in both."""
+    ensure_topic(broker.address, topic, 1)
+    one = reading(broker.address, topic).started()
+    one.reader.want(frozenset(one.names))
+    delete_topic(broker.address, topic)
+    ensure_topic(broker.address, topic, 1)
+    one.inbox.until(lambda: any(isinstance(event, Trouble) and event.fatal for event in one.inbox.events))
+    assert f"topic {topic} was deleted and made anew" in one.inbox.events[-1].message
 
 
 def test_a_broker_that_dies_is_waited_for(tmp_path, topic, reading):

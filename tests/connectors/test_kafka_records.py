@@ -53,9 +53,9 @@ def test_columns_hold_what_kafka_python_reads(batches, gap, max_batch, start, co
     start = min(start, offset - gap - 1)  # a broker answers with no batch that lies wholly below
     theirs, their_position = read(Fetcher.PartitionRecords, data, at=start)
     ours, our_position = read(column_records(max_batch), data, at=start)
-    assert [
-        row for columns in ours for row in zip(columns.offsets, columns.timestamps_ms, columns.keys, columns.values)
-    ] == [(r.offset, r.timestamp, r.key, r.value) for r in theirs]
+    assert [row for columns in ours for row in zip(*columns, strict=True)] == [
+        (r.offset, r.timestamp, r.key, r.value) for r in theirs
+    ]
     assert all(0 < len(columns.offsets) <= max_batch for columns in ours)
     assert our_position == their_position
 

@@ -57,6 +57,7 @@ def test_closing_waits_for_what_was_sent(broker, topic, inbox):
     for number in range(500):
         writer.send(topic, key=None, value=b"%d" % number, headers=[], done=inbox.events.append)
     writer.close()
+    assert inbox.waiting == 500
     [records] = records_of(broker, topic, 1).values()
     assert [int(record.value) for record in records] == list(range(500))
     inbox.until(lambda: len(inbox.events) == 500)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 import pytest
 
@@ -30,20 +30,30 @@ class Got(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
+class How(TypedDict, total=False):
+    """How to produce: "none" or a codec's name; 0, 1 or -1; whether as an idempotent producer. Not so by default."""
+
+    codec: str
+    acks: int
+    is_idempotent: bool
+
+
 class Client(Protocol):
     """What the contracts need of a client; errors are the client's own exceptions."""
 
-    def send(self, topic: str, records: Sequence[Sent], *, codec: str = "none", acks: int = -1) -> list[int]:
+    def send(self, topic: str, records: Sequence[Sent], **how: Unpack[How]) -> list[int]:
         """Produce and give the offsets. Batches as large as the client makes them."""
 
-    def read(self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none") -> list[Got]:
+    def read(
+        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+    ) -> list[Got]:
         """The first `count` records from `start` on (None: from where the reset policy says)."""
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The earliest and the next offset."""
 
-    def offset_at(self, topic: str, timestamp: int) -> int | None:
-        """The first offset whose record is not older than `timestamp`; None if there is none."""
+    def offsets_at(self, topic: str, times: Sequence[int]) -> list[int | None]:
+        """For each time the first offset whose record is not older; None if there is none."""
 
     def commit(self, group: str, topic: str, offset: int, metadata: str) -> None: ...
 
@@ -102,16 +112,18 @@ class KafkaPython:
     def _consumer(self, **settings: Any) -> Any:
         from kafka import KafkaConsumer
 
-        return KafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, **settings)
+        return KafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, retry_backoff_ms=10, **settings)
 
-    def send(self, topic: str, records: Sequence[Sent], *, codec: str = "none", acks: int = -1) -> list[int]:
+    def send(self, topic: str, records: Sequence[Sent], **how: Unpack[How]) -> list[int]:
         from kafka import KafkaProducer
 
+        codec, acks = how.get("codec", "none"), how.get("acks", -1)
         producer = KafkaProducer(
             bootstrap_servers=self._servers,
             acks="all" if acks == -1 else acks,
-            enable_idempotence=acks == -1,
+            enable_idempotence=how.get("is_idempotent", False),
             compression_type=None if codec == "none" else codec,
+            retry_backoff_ms=10,
             max_request_size=4 << 20,
             linger_ms=5,
         )
@@ -126,7 +138,9 @@ class KafkaPython:
         finally:
             producer.close(timeout=WAIT_S)
 
-    def read(self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none") -> list[Got]:
+    def read(
+        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+    ) -> list[Got]:
         from kafka import TopicPartition
 
         consumer = self._consumer(auto_offset_reset=reset)
@@ -150,16 +164,16 @@ class KafkaPython:
         finally:
             consumer.close()
 
-    def offset_at(self, topic: str, timestamp: int) -> int | None:
+    def offsets_at(self, topic: str, times: Sequence[int]) -> list[int | None]:
         from kafka import TopicPartition
 
         place = TopicPartition(topic, 0)
         consumer = self._consumer()
         try:
-            found = consumer.offsets_for_times({place: timestamp})[place]
+            found = [consumer.offsets_for_times({place: time_ms})[place] for time_ms in times]
         finally:
             consumer.close()
-        return None if found is None else int(found.offset)
+        return [None if each is None else int(each.offset) for each in found]
 
     def commit(self, group: str, topic: str, offset: int, metadata: str) -> None:
         from kafka import OffsetAndMetadata, TopicPartition
@@ -187,7 +201,8 @@ class KafkaPython:
             return self._consumer_of(group, topic)
 
         def poll(consumer: Any) -> tuple[list[bytes], set[int]]:
-            values = [row.value for rows in consumer.poll(50).values() for row in rows]
+            # kafka-python 3.0.12 may wait for ever if a poll ends between its join and its sync, so it is not short
+            values = [row.value for rows in consumer.poll(500).values() for row in rows]
             if values:
                 consumer.commit()
             return values, {place.partition for place in consumer.assignment()}
@@ -212,12 +227,17 @@ class Confluent:
         common = {"bootstrap.servers": self._servers, "group.id": group, "enable.auto.commit": False}
         return Consumer(common | settings)
 
-    def send(self, topic: str, records: Sequence[Sent], *, codec: str = "none", acks: int = -1) -> list[int]:
+    def send(self, topic: str, records: Sequence[Sent], **how: Unpack[How]) -> list[int]:
         from confluent_kafka import KafkaException, Producer
 
-        settings = {"bootstrap.servers": self._servers, "acks": acks, "compression.type": codec, "linger.ms": 5}
-        settings |= {"enable.idempotence": acks == -1, "message.max.bytes": 4 << 20}
-        producer = Producer(settings)
+        producer = Producer({
+            "bootstrap.servers": self._servers,
+            "acks": how.get("acks", -1),
+            "enable.idempotence": how.get("is_idempotent", False),
+            "compression.type": how.get("codec", "none"),
+            "linger.ms": 5,
+            "message.max.bytes": 4 << 20,
+        })  # fmt: skip
         reports: list[tuple[Any, Any]] = []
         for row in records:
             producer.produce(
@@ -230,7 +250,9 @@ class Confluent:
                 raise KafkaException(error)
         return [message.offset() for _, message in reports]
 
-    def read(self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none") -> list[Got]:
+    def read(
+        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+    ) -> list[Got]:
         from confluent_kafka import KafkaException, TopicPartition
 
         policy = {"none": "error"}.get(reset, reset)
@@ -263,15 +285,15 @@ class Confluent:
             consumer.close()
         return low, high
 
-    def offset_at(self, topic: str, timestamp: int) -> int | None:
+    def offsets_at(self, topic: str, times: Sequence[int]) -> list[int | None]:
         from confluent_kafka import OFFSET_END, TopicPartition
 
         consumer = self._consumer()
         try:
-            (found,) = consumer.offsets_for_times([TopicPartition(topic, 0, timestamp)], timeout=WAIT_S)
+            found = [consumer.offsets_for_times([TopicPartition(topic, 0, each)], timeout=WAIT_S)[0] for each in times]
         finally:
             consumer.close()
-        return None if found.offset == OFFSET_END else int(found.offset)
+        return [None if each.offset == OFFSET_END else int(each.offset) for each in found]
 
     def commit(self, group: str, topic: str, offset: int, metadata: str) -> None:
         from confluent_kafka import TopicPartition

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import stormline.embedded.kafka
 
 _SOURCE = Path(stormline.embedded.kafka.__file__).parents[3]

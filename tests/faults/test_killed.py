@@ -6,7 +6,6 @@ import subprocess
 from random import Random
 
 import pytest
-
 from faults.conftest import Project
 from oracle import purchases
 

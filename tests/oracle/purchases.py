@@ -1,5 +1,6 @@
-"""What the results of `topologies/purchases.py` must be, computed from the file alone: SQL over cents, and a walk for the
-alerts. Shares no code with `src/`.
+"""What the results of `topologies/purchases.py` must be, computed from the file alone: SQL over cents.
+
+Shares no code with `src/`.
 
 Rows look like the lines of `sparse results COMPONENT --json`.
 """
@@ -35,6 +36,11 @@ def rows(file: Path = FILE) -> dict[str, list[dict[str, Any]]]:
     daily = database.execute(
         "SELECT day, count(*), sum(cents) FROM purchases WHERE cents >= ? GROUP BY day ORDER BY day", (LEAST_CENTS,)
     )
+    alerts = database.execute(
+        "SELECT substr(day, 1, 7) AS month, customer, count(*), sum(cents) AS total, max(day) FROM purchases "
+        "WHERE cents >= ? GROUP BY month, customer HAVING total > ? ORDER BY month, customer",
+        (LEAST_CENTS, LIMIT_CENTS),
+    )
     return {
         "monthly": [
             _row("monthly", customer, *_month(month))
@@ -52,27 +58,11 @@ def rows(file: Path = FILE) -> dict[str, list[dict[str, Any]]]:
             | {"purchases": count, "amount": _money(total)}
             for day, count, total in daily
         ],
-        "alerts": _alerts(purchases),
+        "alerts": [
+            _row("alerts", customer, *_month(month)) | {"amount": _money(total), "purchases": count, "latest": latest}
+            for month, customer, count, total, latest in alerts
+        ],
     }
-
-
-def _alerts(purchases: list[tuple[str, int, int]]) -> list[dict[str, Any]]:
-    """One row for each customer and month, as it stood when the month first passed the limit."""
-    months: dict[tuple[str, int], tuple[int, int]] = {}
-    alerts: dict[tuple[str, int], dict[str, Any]] = {}
-    for day, cents, customer in purchases:
-        at = (day[:7], customer)
-        if cents < LEAST_CENTS or at in alerts:
-            continue
-        total, count = months.get(at, (0, 0))
-        months[at] = total + cents, count + 1
-        if total + cents > LIMIT_CENTS:
-            alerts[at] = _row("alerts", customer, *_month(at[0])) | {
-                "amount": _money(total + cents),
-                "purchases": count + 1,
-                "passed_on": day,
-            }
-    return [alerts[at] for at in sorted(alerts)]
 
 
 def _row(component: str, key: int | None, start: date, end: date) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from simulation.world import Server
+
 from stormline.connectors.redis import connect
 from stormline.embedded.servers import EmbeddedServers
 

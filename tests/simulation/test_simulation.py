@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from simulation.world import Server, Violation, World
+
 from stormline.connectors import redis_commands
 from stormline.core.frontier import Frontier
 from stormline.core.included import Included

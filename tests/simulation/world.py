@@ -6,8 +6,8 @@ number of tasks, restarts of the server, lost tuples, lost replies, flushes that
 The clock is the number of the step. One seed is one history.
 
 The topology: a spout S, a stateless step M that turns a record into 0 to 3 outputs and cuts its tuples where it likes
-(on a diamond, two lanes), and a keyed bolt K that collects the identities of what it counted, so that the windows in the
-server say of each output how often it was counted. Not in here: several spouts, sessions, real time.
+(on a diamond, two lanes), and a keyed bolt K that collects the identities of what it counted, so that the windows in
+the server say of each output how often it was counted. Not in here: several spouts, sessions, real time.
 """
 
 from __future__ import annotations
@@ -420,7 +420,9 @@ class World:
         counted, late = self.effects()
         have = {*counted, *late}
         p = int(partition[2:])
-        missing = [i for i in self.expected if int(i.split(":")[0]) == p and int(i.split(":")[1]) < upto and i not in have]
+        missing = [
+            i for i in self.expected if int(i.split(":")[0]) == p and int(i.split(":")[1]) < upto and i not in have
+        ]
         self.expect(not missing, f"I4: {what} of {partition}:{upto} passes {missing}, which the server does not hold")
 
     # time
@@ -558,4 +560,3 @@ class World:
                 within = time_ms >= max(before, default=time_ms) - self.out_of_order_ms
                 exempt = o >= self.idle_from[p] or f"{p}:" in self.unknown_to
                 self.expect(not within or exempt, f"I2: {output} at {time_ms} ms was late although within the bound")
-

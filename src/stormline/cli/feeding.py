@@ -80,7 +80,8 @@ class Feeding:
                     self._fault = error
                     return
                 if not told:
-                    self._say(f"feed of {settings.topic}: {error}; trying again")
+                    whose = "Redis: " if isinstance(error, RedisError) else ""
+                    self._say(f"feed of {settings.topic}: {whose}{error}; trying again")
                     told = True
                 self._stopped.wait(TRY_AGAIN_S)
             except Exception as error:  # told by the main thread, which asks `done`

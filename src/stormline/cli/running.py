@@ -181,7 +181,8 @@ class Running:
         shown_ = summary.sections(self._results, self._loaded.sections, self._loaded.topology)
         first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "
         lines += [*shown_.lines, "", f"{first}all in {total_s:.1f} s", "", "Try next:"]
-        return lines + [f"  {command} {each}" for each in [*shown_.commands, "run --fresh"]]
+        again = "run" if self.cut_short else "run --fresh"
+        return lines + [f"  {command} {each}" for each in [*shown_.commands, again]]
 
 
 class _ToScreen(logging.Handler):

@@ -83,9 +83,8 @@ def counted(statuses: Statuses) -> Iterator[str]:
             if (many := sum(getattr(task, figure) for task in tasks)) > 0:
                 parts.append(f"{many:,} {word}")
         still_open = sum(task.open_windows or 0 for task in tasks)
-        yield f"{name}: {', '.join(parts)}; " + (
-            f"{still_open:,} windows open" if still_open else "every window closed"
-        )
+        windows = "1 window" if still_open == 1 else f"{still_open:,} windows"
+        yield f"{name}: {', '.join(parts)}; " + (f"{windows} open" if still_open else "every window closed")
 
 
 class Best(NamedTuple):

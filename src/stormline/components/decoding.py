@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stormline.components.edges import Fetched
 from stormline.core.batch import Rows
+from stormline.core.events import Fetched
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -64,7 +64,9 @@ class Decoder:
                 at_ms = timestamp_ms if self._time is None else time_ms(self._time(record))
                 if at_ms > latest_ms:
                     ahead_s = (at_ms - now_ms) // 1000
-                    raise ValueError(f"its event time lies {ahead_s} s in the future; it would close every window before it")
+                    raise ValueError(
+                        f"its event time lies {ahead_s} s in the future; it would close every window before it"
+                    )
             except (msgspec.MsgspecError, ValueError, UnicodeDecodeError) as error:
                 bad.append(Undecodable(offset, key, value, str(error), error))
                 continue

@@ -8,58 +8,10 @@ input and output on threads of their own). No callback is called from within the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from stormline.core.events import ReaderEvent
 from stormline.core.requests import Reply, Request
-
-
-class Standing(NamedTuple):
-    """Where one of the task's partitions stands."""
-
-    partition: str
-    """Identity: `<topic>:<topic id>/<number>`, without the id if the broker has none."""
-    number: int
-    committed: int | None
-    """The group's committed offset, None if it never committed."""
-    beginning: int
-    log_end: int
-
-
-class Assigned(NamedTuple):
-    """The reader has this task's partitions, perhaps none. Nothing is fetched before `start`."""
-
-    standings: tuple[Standing, ...]
-    partition_count: int
-    """Partitions of all tasks."""
-
-
-class Fetched(NamedTuple):
-    """Records of one partition, in order; columns of one length, empty when only the position or the log end moved."""
-
-    partition: str
-    offsets: Sequence[int]
-    timestamps_ms: Sequence[int]
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    next_offset: int
-    """The consumer's position: above the last offset + 1 where offsets are missing (compaction, transaction markers)."""
-    log_end: int
-
-
-class Committed(NamedTuple):
-    """Kafka has taken the offsets (partition -> next offset to read)."""
-
-    offsets: Mapping[str, int]
-
-
-class Trouble(NamedTuple):
-    """Kafka does not answer or refuses; the reader goes on trying unless `fatal`. `message` None: it is over."""
-
-    message: str | None
-    fatal: bool = False
-
-
-ReaderEvent = Assigned | Fetched | Committed | Trouble
 
 
 class Reader(Protocol):
@@ -71,8 +23,9 @@ class Reader(Protocol):
     def want(self, partitions: frozenset[str]) -> None:
         """Grant one further `Fetched`, of at most `max_batch` records, to each partition named that has no grant yet.
 
-        A `Fetched` uses up the grant of its partition, so call this again for each event that came; thus no more than one
-        batch of a partition is ever on its way. A grant stands until it is used: not naming a partition takes none back.
+        A `Fetched` uses up the grant of its partition, so call this again for each event that came; thus no more than
+        one batch of a partition is ever on its way. A grant stands until it is used: not naming a partition takes none
+        back.
         """
 
     def commit(self, offsets: Mapping[str, int]) -> None:

@@ -17,7 +17,7 @@ from stormline.core.record import Origin
 from stormline.core.status import Status
 
 
-class FilterBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
+class FilterBolt(Hosted, streamparse.Bolt):
     """Keeps the records for which `keep` returns true.
 
     `keep` must be deterministic: a record that is replayed must be judged the same. A record on which it raises goes to

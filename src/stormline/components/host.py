@@ -64,7 +64,7 @@ class Host(Protocol):
         message_id: str | None = None,
         task: int | None = None,
     ) -> None:
-        """Send a tuple. Spouts give `message_id` to have it tracked; bolts give `anchors`; `task` for direct streams."""
+        """Send a tuple. Spouts give `message_id` to have it tracked, bolts `anchors`; `task` is for direct streams."""
 
     def ack(self, tup: Tuple) -> None:
         """The tuple and all that was anchored to it by this bolt is taken care of. Once a tuple."""

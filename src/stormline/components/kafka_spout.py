@@ -10,13 +10,13 @@ import streamparse
 
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.decoding import Decoder
-from stormline.components.edges import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.components.host import Host
 from stormline.components.hosted import Hosted, positive, required, text
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
 from stormline.core.errors import ServerError, SettingsError, StateError, UserCodeError
+from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Applied, Ended, Ends, Enter, Mark, Refused, Reply
 from stormline.core.source import Limits, Source
@@ -32,7 +32,7 @@ def _schema(value: Any) -> None:
         raise ValueError("give a subclass of stormline.Record")
 
 
-class KafkaSpout(Hosted, streamparse.Spout):  # type: ignore[misc]
+class KafkaSpout(Hosted, streamparse.Spout):
     """Reads a topic whose values are JSON of one schema."""
 
     settings: ClassVar[dict[str, Any]] = {
@@ -65,12 +65,16 @@ class KafkaSpout(Hosted, streamparse.Spout):  # type: ignore[misc]
     """Offsets between the oldest unacked record of a partition and the next one to read, at most."""
 
     @classmethod
-    def spec(cls, name: str | None = None, par: Any = None, config: dict[str, Any] | None = None) -> WiredSpoutSpec:
+    def spec(  # type: ignore[override]
+        cls, name: str | None = None, par: Any = None, config: dict[str, Any] | None = None
+    ) -> WiredSpoutSpec:
         """The component in a topology; `par`: its tasks, among which the partitions are dealt out."""
         faults = required(cls, "topic", "schema")
         if not faults and cls.event_time is not None and cls.event_time not in cls.schema.__struct_fields__:
             fields = ", ".join(cls.schema.__struct_fields__)
-            faults.append(f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {cls.schema.__name__} ({fields})")
+            faults.append(
+                f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {cls.schema.__name__} ({fields})"
+            )
         if faults:
             raise SettingsError(*faults)
         return spout_spec(cls, cls.schema, name=name, par=par, config=config)
@@ -184,8 +188,8 @@ class KafkaSpout(Hosted, streamparse.Spout):  # type: ignore[misc]
         for a in assigned.standings:
             if a.committed is not None and not a.beginning <= a.committed <= a.log_end:
                 raise StateError(
-                    f"{self.host.context.component}: offset {a.committed} of {a.partition} is committed, but the topic holds "
-                    f"{a.beginning} to {a.log_end}: it was made anew or has lost records; begin anew with --fresh"
+                    f"{self.host.context.component}: offset {a.committed} of {a.partition} is committed, but the topic "
+                    f"holds {a.beginning} to {a.log_end}: it was made anew or has lost records; begin anew with --fresh"
                 )
         committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
         self._retry_ms = None
@@ -275,7 +279,9 @@ class KafkaSpout(Hosted, streamparse.Spout):  # type: ignore[misc]
         if not frontiers or self._committing is not None:
             return
         self._committing = frontiers
-        self._store.submit([Mark(frontiers, {p: o for p, o in self._marked.items() if p in frontiers})], self._on_marked)
+        self._store.submit(
+            [Mark(frontiers, {p: o for p, o in self._marked.items() if p in frontiers})], self._on_marked
+        )
 
     def _on_marked(self, replies: list[Reply]) -> None:
         (reply,) = replies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -48,10 +49,10 @@ def _aggregates(value: Any) -> None:
         raise ValueError('give a dict of aggregates by name, such as {"trades": Count()}')
     for name, aggregate in value.items():
         if not isinstance(name, str) or not callable(getattr(aggregate, "add", None)):
-            raise ValueError(f"{name!r} is {aggregate!r}, which is no aggregate such as Count() or Sum(\"amount\")")
+            raise ValueError(f'{name!r} is {aggregate!r}, which is no aggregate such as Count() or Sum("amount")')
 
 
-class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
+class WindowBolt(Hosted, streamparse.Bolt):
     """Aggregates records by key and window.
 
     The result of an open window is in Redis within about half a second of its records; once the watermark passes its
@@ -71,14 +72,14 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
     aggregate: Mapping[str, Aggregate]
     allowed_lateness: str = "0s"
     trigger: Callable[[Any], bool] | None = None
-    """A method `trigger(self, result)` of the result so far (one attribute an aggregate). With it a key's result appears
-    only when it first holds, as it was then, once a window: an alert."""
+    """A method `trigger(self, result)` of the result so far (one attribute an aggregate). With it a key's result
+    appears only once it holds, and is kept up to date from then on: an alert."""
 
     @classmethod
     def spec(  # type: ignore[override]
         cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredBoltSpec:
-        """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks, at most 64."""
+        """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most 64."""
         faults = required(cls, "window", "aggregate")
         if isinstance(par, int) and par > SLOTS:
             faults.append(f"{cls.__name__}: par = {par}, but there are {SLOTS} slots to share; a task would have none")
@@ -112,7 +113,7 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
             self.trigger,
         )
         self._owner = secrets.token_hex(8)
-        self._run = int(conf["stormline.run"])
+        self._run_number = int(conf["stormline.run"])
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
         self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
@@ -120,6 +121,7 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
         self._state: KeyedState | None = None
         self._early: list[Tuple] = []
         self._status = Status(open_windows=0)
+        self._earlier: Counter[str] = Counter()
         self._trouble: str | None = None
         self._halted = False
         self._dirty_since_ms: int | None = None
@@ -133,7 +135,7 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
         self._state = None
         self._retry_ms = None
         component = self.host.context.component
-        loads = [Load(component, slot, self._owner, self._run, again) for slot in self._slots]
+        loads = [Load(component, slot, self._owner, self._run_number, again) for slot in self._slots]
         self._store.submit([Counts(), *loads], partial(self._on_loaded, again))
 
     def _on_loaded(self, again: bool, replies: list[Reply]) -> None:
@@ -143,7 +145,9 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
             return
         counts, *slots = replies
         if not isinstance(counts, Counted) or not all(isinstance(slot, Loaded) for slot in slots):
-            self._trouble = next(str(getattr(reply, "why", reply)) for reply in replies if not isinstance(reply, Loaded))
+            self._trouble = next(
+                str(getattr(reply, "why", reply)) for reply in replies if not isinstance(reply, Loaded)
+            )
             self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
             self._again = again
             self._set_due()
@@ -274,6 +278,7 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
             held.waits = 0  # whatever else it waits for, it is not acked any more
             self.host.fail(held.tup)
         self._dirty_since_ms = None
+        self._earlier += Counter(counted=state.counted, skipped=state.skipped, late=state.late)
         self._load(again=True)
 
     def status(self) -> Status:
@@ -282,9 +287,9 @@ class WindowBolt(Hosted, streamparse.Bolt):  # type: ignore[misc]
         if state is None:
             status.settled = False
             return status
-        status.records_out = state.counted
-        status.replayed = state.skipped
-        status.late = state.late
+        status.records_out = self._earlier["counted"] + state.counted
+        status.replayed = self._earlier["skipped"] + state.skipped
+        status.late = self._earlier["late"] + state.late
         status.open_windows = state.open_windows
         status.watermark_ms = state.watermark_ms
         status.settled = not (state.dirty or state.flying or state.open_windows or self._dead.waiting)

@@ -1,8 +1,8 @@
 """`.spec(inputs=[...])` as the user writes it, made into Storm's streams and groupings.
 
-A keyed bolt adds to each of its inputs an output stream split by its key, `by_<component>`, subscribes to it with fields
-grouping on the slot, and subscribes to the progress stream of every spout upstream. A component's name is the attribute
-it is assigned to in the topology, known only when the topology class is made; so the wiring waits for the name.
+A keyed bolt adds to each of its inputs an output stream split by its key, `by_<component>`, subscribes to it with
+fields grouping on the slot, and subscribes to the progress stream of every spout upstream. A component's name is the
+attribute it is assigned to in the topology, known only when the topology class is made; so the wiring waits for the name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from streamparse.dsl.bolt import ShellBoltSpec
 from streamparse.dsl.spout import ShellSpoutSpec
 from streamparse.dsl.stream import Grouping, Stream
-from streamparse.thrift import GlobalStreamId, StreamInfo
+from streamparse.thrift import GlobalStreamId, StreamInfo  # type: ignore[attr-defined]
 
 from stormline.core.batch import BATCH_FIELDS
 from stormline.core.errors import SettingsError
@@ -54,11 +54,11 @@ class _Wired:
         yield from seen.values()
 
 
-class WiredSpoutSpec(_Wired, ShellSpoutSpec):  # type: ignore[misc]
+class WiredSpoutSpec(_Wired, ShellSpoutSpec):
     """The spec of a spout of ours."""
 
 
-class WiredBoltSpec(_Wired, ShellBoltSpec):  # type: ignore[misc]
+class WiredBoltSpec(_Wired, ShellBoltSpec):
     """The spec of a bolt of ours."""
 
 
@@ -67,7 +67,7 @@ def spout_spec(
 ) -> WiredSpoutSpec:
     """A spout with the streams `batch` and `progress`."""
     outputs = [Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(PROGRESS_FIELDS), name=PROGRESS)]
-    spec = WiredSpoutSpec(
+    spec = WiredSpoutSpec(  # type: ignore[no-untyped-call]
         cls, command=LAUNCHER, script=_script(cls), name=name, par=par, config=config, outputs=outputs
     )
     spec.schema = schema
@@ -80,7 +80,7 @@ def stateless_spec(
 ) -> WiredBoltSpec:
     """A bolt that takes batches as they come and sends batches on."""
     upstream, schema = _inputs(cls, inputs)
-    spec = WiredBoltSpec(
+    spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
         cls,
         command=LAUNCHER,
         script=_script(cls),
@@ -95,14 +95,10 @@ def stateless_spec(
     return spec
 
 
-def keyed_spec(
-    cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None
-) -> WiredBoltSpec:
+def keyed_spec(cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None) -> WiredBoltSpec:
     """A bolt whose records come split by its key, with the progress of all spouts upstream."""
     upstream, schema = _inputs(cls, inputs)
-    spec = WiredBoltSpec(
-        cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[]
-    )
+    spec = WiredBoltSpec(  # type: ignore[no-untyped-call]cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[])
     spec.upstream, spec.schema = upstream, schema
     _configure(spec, "stormline.schema", _path(schema))
 

@@ -3,7 +3,7 @@
 -- KEYS[1]  the slot's tag
 -- ARGV     owner, seq, floor, included, wm, late count, then
 --          n, n times (number, record) of late records, then per window:
---          <name>:<start>, index JSON, '1' if forgotten, n, n times (key, result), m, m times (key, state), k, k keys
+--          <name>:<start>, index JSON, '1' if forgotten, n, n times (key, result), m, m times (key, state)
 local tag = KEYS[1]
 local slot = tag .. ':slot'
 local current = redis.call('HMGET', slot, 'owner', 'seq')
@@ -14,23 +14,22 @@ if tonumber(ARGV[2]) <= tonumber(current[2] or '0') then
   return 0
 end
 local at = 7
-local function write(command, key, width)
-  local count = tonumber(ARGV[at]) * width
+local function write(key)
+  local count = tonumber(ARGV[at]) * 2
   local first, last = at + 1, at + count
   while first <= last do
     local stop = math.min(first + 3999, last)
-    redis.call(command, key, unpack(ARGV, first, stop))
+    redis.call('HSET', key, unpack(ARGV, first, stop))
     first = stop + 1
   end
   at = last + 1
 end
-write('HSET', tag .. ':late', 2)
+write(tag .. ':late')
 while at <= #ARGV do
   local window, entry, forgotten = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1'
   at = at + 3
-  write('HSET', tag .. ':w:' .. window, 2)
-  write('HSET', tag .. ':s:' .. window, 2)
-  write('HDEL', tag .. ':s:' .. window, 1)
+  write(tag .. ':w:' .. window)
+  write(tag .. ':s:' .. window)
   redis.call('HSET', tag .. ':windows', window, entry)
   if forgotten then
     redis.call('HDEL', tag .. ':live', window)

@@ -10,9 +10,9 @@ from typing import Any
 from kafka import TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
-from stormline.components.edges import Fetched, Standing
 from stormline.connectors.kafka import reason
 from stormline.connectors.kafka_records import Columns
+from stormline.core.events import Fetched, Standing
 
 AHEAD = 2
 ANSWER_MS = 5_000

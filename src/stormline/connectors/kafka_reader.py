@@ -23,11 +23,11 @@ from typing import Any
 from kafka import KafkaConsumer
 from kafka.errors import KafkaTimeoutError, LogTruncationError, OffsetOutOfRangeError, RetriableError
 
-from stormline.components.edges import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.connectors.kafka import ClientMaker, client_settings, partition_name, reason, unreachable
 from stormline.connectors.kafka_commits import Commits
 from stormline.connectors.kafka_partition import Partition, lost, own_addresses, standings
 from stormline.connectors.kafka_records import column_records
+from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 
 FETCH_BYTES = 512 * 1024
 TAKE_ALL = 1 << 30
@@ -39,6 +39,7 @@ BUSY_FETCH_MS = 50
 QUIET_ASK_S = 0.2
 BUSY_ASK_S = 1.0
 ASK_MS = 500
+METADATA_MS = 2_000  # how long a topic that was made anew may stay unseen
 SILENT_S = 1.5
 RETRY_S = 0.5
 CLOSE_S = 3.0
@@ -142,6 +143,7 @@ class KafkaReader:
             isolation_level="read_committed",
             fetch_max_wait_ms=QUIET_FETCH_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
+            metadata_max_age_ms=METADATA_MS,
             metrics_enabled=False,
         )
         # kafka-python has no public way to take another decoder; the project pins its minor version, and the tests of
@@ -278,8 +280,8 @@ class KafkaReader:
         hint = " If another program is a member of this group, stop it or use another name."
         self._trouble(
             "commit",
-            f"{self._topic}: Kafka at {self._brokers} does not take the commits of group {self._group}: {reason(error)}; "
-            f"trying again.{'' if isinstance(error, RetriableError) else hint}",
+            f"{self._topic}: Kafka at {self._brokers} does not take the commits of group {self._group}: "
+            f"{reason(error)}; trying again.{'' if isinstance(error, RetriableError) else hint}",
         )
 
     def _heard(self) -> None:

@@ -100,7 +100,7 @@ class RedisStore:
         return result
 
     def _hold_back(self, app: str, request: Request, run_id: str, halted: Mapping[str, str]) -> Reply | None:
-        """An answer without asking: flushes of slots that were loaded before Redis was restarted, loads of a halted app."""
+        """An answer without asking: to flushes of slots loaded before a restart of Redis, to loads of a halted app."""
         if isinstance(request, Flush) and self._loaded_under.get((app, request.component, request.slot)) != run_id:
             return Gone()
         if isinstance(request, Load) and app in halted:
@@ -120,7 +120,7 @@ def halted(client: redis.Redis, app: str) -> str | None:
     """Why the app must not go on, or None."""
     why, run = client.mget(app_key(app, "halt"), app_key(app, "run"))
     if why is not None:
-        return str(why.decode())
+        return _text(why)
     return None if run is not None else "Redis has lost the run marker of this app"
 
 

@@ -30,7 +30,9 @@ from stormline.core.requests import (
     Unknown,
 )
 
-SCRIPTS = {name: (files("stormline.connectors") / f"{name}.lua").read_text() for name in ("load", "flush", "enter", "mark")}
+SCRIPTS = {
+    name: (files("stormline.connectors") / f"{name}.lua").read_text() for name in ("load", "flush", "enter", "mark")
+}
 
 _pack = msgspec.msgpack.encode
 _floor = msgspec.msgpack.Decoder(dict[str, int]).decode
@@ -92,8 +94,6 @@ def _flush_args(flush: Flush) -> list[Any]:
             args.append(len(fields))
             for pair in fields.items():
                 args += pair
-        args.append(len(window.states_gone))
-        args += window.states_gone
     return args
 
 

@@ -14,7 +14,9 @@ from typing import Any, ClassVar, Protocol, get_type_hints
 
 import msgspec
 
-EXACT = decimal.Context(prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact, decimal.InvalidOperation])
+EXACT = decimal.Context(
+    prec=1000, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[decimal.Inexact, decimal.InvalidOperation]
+)
 """Adds Decimals without ever rounding; 1,000 digits hold every sum of amounts that fits into memory."""
 
 MEAN_DIGITS = decimal.Context(prec=28, rounding=decimal.ROUND_HALF_EVEN)
@@ -176,8 +178,9 @@ class Aggregation:
             if not name.isidentifier():
                 raise ValueError(f"the aggregate {name!r} needs a name that could be a Python variable")
             if aggregate.field is not None and aggregate.field not in hints:
+                has = ", ".join(hints)
                 raise ValueError(
-                    f"the aggregate {name} reads the field {aggregate.field!r}, but {schema.__name__} has {', '.join(hints)}"
+                    f"the aggregate {name} reads the field {aggregate.field!r}; {schema.__name__} has {has}"
                 )
         self.names = tuple(aggregates)
         self._aggregates = tuple(aggregates.values())
@@ -215,7 +218,7 @@ class Aggregation:
     def read(self, result: bytes | None, state: bytes | None) -> Accumulators:
         """The accumulators, from the state if there is one, else from the result."""
         if state is not None:
-            return self._decode_state(state)
+            return tuple(self._decode_state(state))
         if result is None:
             return self._empty
         struct = self._decode_result(result)

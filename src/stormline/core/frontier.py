@@ -6,6 +6,8 @@ transaction markers), so nothing here counts offsets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Frontier:
     """One partition of a spout task. Batches are known by a number that the caller chooses."""
@@ -30,7 +32,7 @@ class Frontier:
         self.position = max(self.position, next_offset)
         self.log_end = max(self.log_end, log_end, self.position)
 
-    def split(self, batch: int, halves: list[tuple[int, int, int | None]]) -> None:
+    def split(self, batch: int, halves: Sequence[tuple[int, int, int]]) -> None:
         """The batch goes on as several: (number, first offset, earliest event time)."""
         del self._unacked[batch]
         for number, first_offset, earliest_ms in halves:

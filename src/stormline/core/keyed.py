@@ -1,9 +1,9 @@
-"""The rules of a keyed bolt's task (K1 to K6): what a record does to the slots it falls into, when windows close, what a
-flush holds, and when a tuple may be acked.
+"""The rules of a keyed bolt's task (K1 to K6): what a record does to the slots it falls into, when windows close, what
+a flush holds, and when a tuple may be acked.
 
-Nothing here reads, writes or tells time: batches, progress and replies come in, effects go out. A record counts once per
-lane, whatever is replayed: below the floor or in the included offsets it is skipped. A tuple is acked after a confirmed
-flush that began after it was applied, in every slot it touched.
+Nothing here reads, writes or tells time: batches, progress and replies come in, effects go out. A record counts once
+for each lane, whatever is replayed: below the floor or in the included offsets it is skipped. A tuple is acked after a
+confirmed flush that began after it was applied, in every slot it touched.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Rules(NamedTuple):
     aggregation: Aggregation
     allowed_lateness_ms: int = 0
     trigger: Callable[[Any], bool] | None = None
-    """With a trigger, a key's result appears once, as it was when the trigger first held."""
+    """With a trigger, a key's result appears once the trigger has held for it, and is kept up to date from then on."""
 
 
 class BrokenRecord(NamedTuple):
@@ -65,7 +65,8 @@ class _Window:
     final: bool = False
     revision: int = 0
     rows: dict[str, Accumulators] = field(default_factory=dict)
-    fired: dict[str, bytes] = field(default_factory=dict)
+    fired: set[str] = field(default_factory=set)
+    """Keys for which the trigger has held."""
     dirty: set[str] = field(default_factory=set)
     changed: bool = True
     """Its entry in the index is to be written."""
@@ -82,6 +83,7 @@ class _Flight:
     held: list[Held]
     dirty: dict[int, set[str]]
     late: set[int]
+    counted: int
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class _Slot:
     late: int
     windows: dict[int, _Window] = field(default_factory=dict)
     late_records: dict[int, bytes] = field(default_factory=dict)
+    counted: int = 0
+    """Records counted since the last flush was begun."""
     dirty: bool = False
     held: list[Held] = field(default_factory=list)
     flight: _Flight | None = None
@@ -104,7 +108,12 @@ class KeyedState:
         self.rules = rules
         self.owner = owner
         self.view = view
-        self.counted = self.skipped = self.late = self.unflushed = 0
+        self.counted = self.late = 0
+        """Records that confirmed flushes of this object hold."""
+        self.skipped = 0
+        """Records that came again."""
+        self.unflushed = 0
+        """Records counted since the last flush was begun."""
         self._slots: dict[int, _Slot] = {}
 
     def load(self, loaded: Loaded) -> None:
@@ -113,11 +122,9 @@ class KeyedState:
         read = self.rules.aggregation.read
         for w in loaded.windows:
             window = _Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
-            if self.rules.trigger is None:
-                window.rows = {key: read(result, w.states.get(key)) for key, result in w.results.items()}
-            else:
-                window.rows = {key: read(None, state) for key, state in w.states.items()}
-                window.fired = dict(w.results)
+            window.rows = {key: read(w.results.get(key), w.states.get(key)) for key in w.results | w.states}
+            if self.rules.trigger is not None:
+                window.fired = set(w.results)
             slot.windows[w.start_ms] = window
         self._slots[loaded.slot] = slot
         self.view.raise_floor(loaded.floor)
@@ -184,35 +191,30 @@ class KeyedState:
             return
         window = slot.windows.get(span.start_ms)
         before = None if window is None else window.rows.get(key)
-        fired = None
-        if window is None or key not in window.fired:
-            after = rules.aggregation.add(before, rows.values[i])
-            if rules.trigger is not None and rules.trigger(rules.aggregation.result(after)):
-                fired = rules.aggregation.write_result(after)
-        else:
-            after = None
+        after = rules.aggregation.add(before, rows.values[i])
+        fires = rules.trigger is not None and (window is None or key not in window.fired)
+        if fires and rules.trigger is not None:
+            fires = bool(rules.trigger(rules.aggregation.result(after)))
         if window is None:
             closed = watermark_ms is not None and watermark_ms >= span.end_ms
             window = slot.windows[span.start_ms] = _Window(span, final=closed)
         elif window.final:
             window.revised = True
-        if fired is not None:
-            window.fired[key] = fired
-            window.rows.pop(key, None)
-        elif after is not None:
-            window.rows[key] = after
-        if after is not None:
-            window.dirty.add(key)
-        self.counted += 1
-        undo.append(partial(self._uncount, window, key, before))
+        if fires:
+            window.fired.add(key)
+        window.rows[key] = after
+        window.dirty.add(key)
+        slot.counted += 1
+        undo.append(partial(self._uncount, slot, window, key, before, fires))
 
-    def _uncount(self, window: _Window, key: str, before: Accumulators | None) -> None:
-        window.fired.pop(key, None)
+    def _uncount(self, slot: _Slot, window: _Window, key: str, before: Accumulators | None, fired: bool) -> None:
+        if fired:
+            window.fired.discard(key)
         if before is None:
-            window.rows.pop(key, None)
+            del window.rows[key]
         else:
             window.rows[key] = before
-        self.counted -= 1
+        slot.counted -= 1
 
     def _keep_late(self, slot: _Slot, batch: Batch, i: int) -> None:
         rows = batch.records
@@ -227,11 +229,9 @@ class KeyedState:
             }
         )
         slot.late += 1
-        self.late += 1
 
     def _forget_late(self, slot: _Slot) -> None:
         slot.late -= 1
-        self.late -= 1
         del slot.late_records[slot.late]
 
     def observe(self, progress: Progress) -> None:
@@ -265,8 +265,8 @@ class KeyedState:
     def _begin(self, number: int, slot: _Slot) -> Flush:
         slot.sequence += 1
         slot.dirty = False
-        flight = slot.flight = _Flight(slot.held, {}, set(slot.late_records))
-        slot.held = []
+        flight = slot.flight = _Flight(slot.held, {}, set(slot.late_records), slot.counted)
+        slot.held, slot.counted = [], 0
         changes = []
         for start_ms, window in slot.windows.items():
             if window.changed or window.dirty:
@@ -290,16 +290,14 @@ class KeyedState:
         if window.revised:
             window.revision += 1
             window.revised = False
-        aggregation = self.rules.aggregation
-        dirty = window.dirty
-        fired = {key: window.fired[key] for key in dirty if key in window.fired}
-        rows = {key: window.rows[key] for key in dirty if key in window.rows}
-        if self.rules.trigger is None:
-            results = {key: aggregation.write_result(row) for key, row in rows.items()}
-        else:
-            results = fired
-        keep_states = aggregation.needs_state or self.rules.trigger is not None
-        states = {key: aggregation.write_state(row) for key, row in rows.items()} if keep_states else {}
+        aggregation, trigger = self.rules.aggregation, self.rules.trigger
+        rows = {key: window.rows[key] for key in window.dirty if key in window.rows}
+        states: dict[str, bytes] = {}
+        if trigger is not None or aggregation.needs_state:
+            states = {key: aggregation.write_state(row) for key, row in rows.items()}
+        results = {
+            key: aggregation.write_result(row) for key, row in rows.items() if trigger is None or key in window.fired
+        }
         return WindowChange(
             self.rules.windower.name,
             window.span.start_ms,
@@ -308,7 +306,6 @@ class KeyedState:
             window.revision,
             results,
             states,
-            list(fired),
             window.forgotten,
         )
 
@@ -327,6 +324,8 @@ class KeyedState:
         if not isinstance(reply, Applied):
             self._restore(slot, flight)
             return []
+        self.counted += flight.counted
+        self.late += len(flight.late)
         for late in flight.late:
             slot.late_records.pop(late, None)
         for start_ms in flight.dirty:
@@ -339,6 +338,7 @@ class KeyedState:
         """The outcome is unknown: all of it stays dirty and goes out again with the next sequence."""
         slot.dirty = True
         slot.held = flight.held + slot.held
+        slot.counted += flight.counted
         for start_ms, keys in flight.dirty.items():
             window = slot.windows[start_ms]
             window.dirty |= keys

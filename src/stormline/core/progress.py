@@ -1,7 +1,7 @@
 """What spout tasks tell every keyed bolt: watermarks and frontiers of their partitions, and what a bolt makes of them.
 
-A claim says "all offsets below the frontier are flushed" and "nothing older than the watermark is unflushed". Both stay
-true for ever once true, whoever says them: claims may come late, twice, out of order, or from a spout that is long dead.
+A claim says "all offsets below the frontier are flushed" and "nothing older than the watermark is unflushed". Both
+stay true for ever once true, whoever says them: claims may come late, twice, out of order, or from a dead spout.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ProgressView:
     """A keyed bolt's view of all partitions upstream (K5)."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
-        """`counts`: partitions by spout component, for every spout upstream, as far as the store knows them (0: unknown)."""
+        """`counts`: each spout upstream -> its partitions, as far as the store knows them (0: unknown)."""
         self._counts = dict(counts)
         self._claims: dict[tuple[str, str], Claim] = {}
         self.floor: dict[str, int] = {}

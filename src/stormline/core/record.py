@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, dataclass_transform
 
 import msgspec
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=False)
 class Record(msgspec.Struct, frozen=True):
     """Base of every schema: subclass it and annotate the fields.
 

@@ -57,8 +57,6 @@ class WindowChange(msgspec.Struct, frozen=True):
     revision: int
     results: dict[str, bytes]
     states: dict[str, bytes]
-    states_gone: list[str] = []
-    """Keys whose accumulators need no keeping any more."""
     forgotten: bool = False
     """Closed and past its lateness: the results stay, everything that only serves revision goes."""
 
@@ -105,7 +103,7 @@ class Gone(msgspec.Struct, frozen=True):
 
 
 class Enter(msgspec.Struct, frozen=True):
-    """A spout's first word: how many partitions it has in all, and what Kafka has committed for those of this task (S1).
+    """A spout's first word: how many partitions it has in all, and what Kafka has committed for those of the task (S1).
 
     Refused if Redis knows a smaller committed offset than Kafka: then Redis lost data.
     """

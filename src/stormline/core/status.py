@@ -6,7 +6,7 @@ import msgspec
 
 
 class Status(msgspec.Struct, kw_only=True):
-    """Counts since the task started; times in ms since the epoch; None where a figure has no meaning for a component."""
+    """Counts since the task started; times in ms since the epoch; None where a figure means nothing for a component."""
 
     records_in: int = 0
     """Records received, replays included (a spout: records read from Kafka)."""

@@ -1,0 +1,55 @@
+"""What a reader of Kafka tells its spout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Standing(NamedTuple):
+    """Where one of the task's partitions stands."""
+
+    partition: str
+    """Identity: `<topic>:<topic id>/<number>`, without the id if the broker has none."""
+    number: int
+    committed: int | None
+    """The group's committed offset, None if it never committed."""
+    beginning: int
+    log_end: int
+
+
+class Assigned(NamedTuple):
+    """The reader has this task's partitions, perhaps none. Nothing is fetched before `start`."""
+
+    standings: tuple[Standing, ...]
+    partition_count: int
+    """Partitions of all tasks."""
+
+
+class Fetched(NamedTuple):
+    """Records of one partition, in order; columns of one length, empty when only the position or the log end moved."""
+
+    partition: str
+    offsets: Sequence[int]
+    timestamps_ms: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    next_offset: int
+    """The consumer's position: more than the last offset + 1 where offsets are missing (compaction, markers)."""
+    log_end: int
+
+
+class Committed(NamedTuple):
+    """Kafka has taken the offsets (partition -> next offset to read)."""
+
+    offsets: Mapping[str, int]
+
+
+class Trouble(NamedTuple):
+    """Kafka does not answer or refuses; the reader goes on trying unless `fatal`. `message` None: it is over."""
+
+    message: str | None
+    fatal: bool = False
+
+
+ReaderEvent = Assigned | Fetched | Committed | Trouble
