@@ -98,7 +98,9 @@ def stateless_spec(
 def keyed_spec(cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None) -> WiredBoltSpec:
     """A bolt whose records come split by its key, with the progress of all spouts upstream."""
     upstream, schema = _inputs(cls, inputs)
-    spec = WiredBoltSpec(  # type: ignore[no-untyped-call]cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[])
+    spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
+        cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[]
+    )
     spec.upstream, spec.schema = upstream, schema
     _configure(spec, "stormline.schema", _path(schema))
 
