@@ -2,7 +2,7 @@
 
 A keyed bolt adds to each of its inputs an output stream split by its key, `by_<component>`, subscribes to it with
 fields grouping on the slot, and subscribes to the progress stream of every spout upstream. A component's name is the
-attribute it is assigned to in the topology, known only when the topology class is made; so the wiring waits for the name.
+attribute it is assigned to in the topology, known only when that class is made; so the wiring waits for the name.
 """
 
 from __future__ import annotations
