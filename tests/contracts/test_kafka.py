@@ -146,6 +146,24 @@ def test_a_large_message_fits(client: Client, topic: str) -> None:
     assert [len(row.value) for row in client.read(topic, 2)] == [900_000, 1]
 
 
+def test_a_message_larger_than_the_fetch_is_not_in_the_way(kafka: str, either: Client, topic: str) -> None:
+    """A consumer that asks for little at a time still gets a large message, whole, and what is after it."""
+    either.send(topic, [Sent(b"a" * 100_000), Sent(b"b")])
+    consumer = KafkaConsumer(
+        bootstrap_servers=kafka, auto_offset_reset="earliest", max_partition_fetch_bytes=1000, fetch_max_bytes=1000
+    )
+    consumer.assign([TopicPartition(topic, 0)])
+    sizes: list[int] = []
+
+    def has_both() -> bool:
+        sizes.extend(len(row.value) for rows in consumer.poll(200).values() for row in rows)
+        return len(sizes) == 2
+
+    _wait_until(has_both)
+    assert sizes == [100_000, 1]
+    consumer.close()
+
+
 def test_a_message_over_the_limit_is_refused(client: Client, topic: str) -> None:
     """Over max.message.bytes the producer gets an error, nothing is stored, and the partition goes on."""
     with pytest.raises(Exception, match=r"(?i)too.?large"):
@@ -291,8 +309,9 @@ def test_a_static_member_may_come_back(kafka: str, topic: str) -> None:
 
 
 def test_topics_are_created_grown_and_deleted(admin: KafkaAdminClient, either: Client, topic: str) -> None:
-    """A topic has the partitions asked for, may get more, and is gone after its deletion, with its records."""
+    """A topic has the partitions asked for, may get more, and takes its records and commits along when it is deleted."""
     either.send(topic, [Sent(b"x")])
+    either.commit(f"group-of-{topic}", topic, 1, "")
 
     admin.create_partitions({topic: 4})
     assert len(admin.describe_topics([topic])[0]["partitions"]) == 4
@@ -305,6 +324,7 @@ def test_topics_are_created_grown_and_deleted(admin: KafkaAdminClient, either: C
 
     admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     assert either.bounds(topic) == (0, 0)
+    _wait_until(lambda: either.committed(f"group-of-{topic}", topic) is None)
     assert admin.describe_topics([topic])[0]["topic_id"] not in (None, old_id)
 
 

@@ -49,6 +49,7 @@ class WindowEntry(msgspec.Struct):
     revision: int
 
 
+_entry_json = msgspec.json.Encoder().encode
 _entry = msgspec.json.Decoder(WindowEntry).decode
 
 
@@ -83,18 +84,20 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
 
 def _flush_args(flush: Flush) -> list[Any]:
     watermark = "" if flush.watermark_ms is None else flush.watermark_ms
-    args: list[Any] = [flush.owner, flush.sequence, _pack(flush.floor), _pack(flush.included), watermark, flush.late]
-    args.append(len(flush.late_records))
-    for number, record in flush.late_records.items():
-        args += (number, record)
-    for window in flush.windows:
-        entry = WindowEntry(window.end_ms, "final" if window.final else "open", window.revision)
-        args += (f"{window.name}:{window.start_ms}", msgspec.json.encode(entry), "1" if window.forgotten else "0")
-        for fields in (window.results, window.states):
-            args.append(len(fields))
-            for pair in fields.items():
-                args += pair
-    return args
+    late = [x for number, record in flush.late_records.items() for x in (str(number), record.decode())]
+    windows = [
+        (
+            f"{window.name}:{window.start_ms}",
+            _entry_json(WindowEntry(window.end_ms, "final" if window.final else "open", window.revision)).decode(),
+            window.forgotten,
+            [x for key, result in window.results.items() for x in (key, result.decode())],
+            [x for key, state in window.states.items() for x in (key, state.decode())],
+        )
+        for window in flush.windows
+    ]
+    # One argument, since redis-py takes its time over each; texts, since the server's msgpack knows no byte strings.
+    changes = _pack((late, windows))
+    return [flush.owner, flush.sequence, _pack(flush.floor), _pack(flush.included), watermark, flush.late, changes]
 
 
 def reply(request: Request, answer: Any) -> Reply:

@@ -134,7 +134,7 @@ class KeyedState:
 
         Each broken record adds one to `held.waits`: it is released once the record is safe in the dead-letter topic.
         """
-        _, lane, partition, rows = batch
+        lane, partition, rows = batch.lane, batch.partition, batch.records
         assert rows.keys is not None
         floor = self.view.floor.get(partition, 0)
         touched: dict[int, set[int]] = {}
@@ -150,7 +150,10 @@ class KeyedState:
                 self.skipped += len(indices)
                 continue
             try:
-                self._count(slot, batch, indices)
+                if len(indices) == 1:
+                    self._count(slot, batch, indices[0], None)
+                else:
+                    self._count_together(slot, batch, indices)
             except Exception as error:  # user code may raise anything; what it raised on is set aside whole
                 broken.append(BrokenRecord(offset, rows.values[indices[0]], error))
                 continue
@@ -169,25 +172,26 @@ class KeyedState:
         held.waits += len(broken)
         return broken
 
-    def _count(self, slot: _Slot, batch: Batch, indices: Sequence[int]) -> None:
+    def _count_together(self, slot: _Slot, batch: Batch, indices: Sequence[int]) -> None:
         """All outputs of one origin for one slot, or none if user code raises."""
         undo: list[Callable[[], object]] = []
         try:
             for i in indices:
-                self._count_one(slot, batch, i, undo)
+                self._count(slot, batch, i, undo)
         except Exception:
             for step in reversed(undo):
                 step()
             raise
 
-    def _count_one(self, slot: _Slot, batch: Batch, i: int, undo: list[Callable[[], object]]) -> None:
+    def _count(self, slot: _Slot, batch: Batch, i: int, undo: list[Callable[[], object]] | None) -> None:
         """User code comes first: if it raises, this record has changed nothing."""
         rules, rows, watermark_ms = self.rules, batch.records, slot.watermark_ms
         key: str = rows.keys[i]  # type: ignore[index]
         span = rules.windower.span(rows.times_ms[i])
         if watermark_ms is not None and watermark_ms >= span.end_ms + rules.allowed_lateness_ms:
             self._keep_late(slot, batch, i)
-            undo.append(partial(self._forget_late, slot))
+            if undo is not None:
+                undo.append(partial(self._forget_late, slot))
             return
         window = slot.windows.get(span.start_ms)
         before = None if window is None else window.rows.get(key)
@@ -205,7 +209,8 @@ class KeyedState:
         window.rows[key] = after
         window.dirty.add(key)
         slot.counted += 1
-        undo.append(partial(self._uncount, slot, window, key, before, fires))
+        if undo is not None:
+            undo.append(partial(self._uncount, slot, window, key, before, fires))
 
     def _uncount(self, slot: _Slot, window: _Window, key: str, before: Accumulators | None, fired: bool) -> None:
         if fired:

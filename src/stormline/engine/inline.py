@@ -135,8 +135,7 @@ class InlineEngine:
     def settled(self) -> bool:
         """Nothing is on its way, and every component says that it has nothing left to do."""
         return (
-            not self._vacant
-            and self._bus.inbox.empty()
+            self._bus.inbox.empty()
             and not self._bus.mail
             and all(self._status(task).settled for task in self.deployment.hosted)
         )
@@ -172,8 +171,6 @@ class InlineEngine:
 
     def crash(self) -> None:
         """As if the machine died: nothing is closed, nothing is told to anyone, the engine is of no more use."""
-        for host in self._hosts.values():
-            host.dead = True
         self._state = "crashed"
 
     def _flow(self) -> bool:
@@ -339,8 +336,6 @@ class InlineEngine:
 
     def _stop(self, host: TaskHost) -> None:
         self._state = f"stopped by an error in {host}"
-        for other in self._hosts.values():
-            other.dead = True
 
     def _spout(self, task: int) -> SpoutHost:
         return cast(SpoutHost, self._hosts[task])

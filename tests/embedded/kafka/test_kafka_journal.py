@@ -1,6 +1,7 @@
 """The journals of topics and commits: nothing half kept, nothing invented."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,26 @@ def test_a_journal_does_not_grow_with_time(tmp_path: Path) -> None:
     commits.close()
 
 
-def test_an_entry_that_cannot_be_written_is_not_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not on the disk is not in memory either."""
+@pytest.mark.parametrize("can_be_cut", [True, False])
+def test_an_entry_that_cannot_be_written_is_not_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_be_cut: bool
+) -> None:
+    """What is not on the disk is not in memory, and no part of it stays: it is cut at once, or before what is next."""
+
+    def refuse(fd: int, size: int) -> None:
+        raise OSError("no")
+
     applied: list[Entry] = []
     journal = Journal(tmp_path / "j", applied.append, list)
     journal.append(["kept"])
+    size = journal.file.size
     with monkeypatch.context() as patched:
-        patched.setattr("os.writev", lambda fd, pieces: 3)  # the disk took three bytes
+        patched.setattr("os.writev", lambda fd, pieces: os.write(fd, pieces[0][:3]))  # the disk takes three bytes
+        if not can_be_cut:
+            patched.setattr("os.ftruncate", refuse)
         with pytest.raises(OSError, match="part"):
             journal.append(["lost"])
+    assert (tmp_path / "j").stat().st_size == size + (0 if can_be_cut else 3)
     journal.append(["later"])
 
     assert applied == [["kept"], ["later"]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 from kafka.protocol.metadata import ApiVersionsResponse
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
@@ -158,10 +158,8 @@ def test_a_commit_without_room_fails_and_leaves_the_old_one(broker: Broker) -> N
     broker.client.commit("g", "t", 1, "")
     broker.limit_files((broker.directory / "groups.journal").stat().st_size + 10)
     admin = KafkaAdminClient(bootstrap_servers=broker.server.bootstrap)
-    from kafka import OffsetAndMetadata, TopicPartition
-
-    with pytest.raises(KafkaError, match="Coordinator"):
-        admin.alter_group_offsets("g", {TopicPartition("t", 0): OffsetAndMetadata(2, "", -1)})
+    changed = admin.alter_group_offsets("g", {TopicPartition("t", 0): OffsetAndMetadata(2, "", -1)})
+    assert [error.__name__ for error in changed.values()] == ["CoordinatorNotAvailableError"]
     assert broker.client.committed("g", "t") == (1, "")
 
     broker.limit_files(resource.RLIM_INFINITY)
@@ -318,7 +316,7 @@ def test_a_batch_refused_without_acknowledgement_closes_the_connection(broker: B
 
 
 def test_retention_deletes_while_records_come(broker: Broker) -> None:
-    """A topic with retention.bytes stays within it and one segment more, and reading begins where it now begins."""
+    """A topic with retention.bytes stays within it and two segments more; reading begins where it now begins."""
     broker.create("t", **{"segment.bytes": "5000", "retention.bytes": "10000"})
     for _ in range(30):
         broker.produce("t", made([1], size=900))
@@ -326,7 +324,7 @@ def test_retention_deletes_while_records_come(broker: Broker) -> None:
     low, high = broker.client.bounds("t")
 
     assert high == 30
-    assert 15 <= low <= 25
+    assert 10 <= low <= 20
     (directory,) = (broker.directory / "topics").iterdir()
-    assert sum(path.stat().st_size for path in (directory / "0").glob("*.log")) <= 15_000
+    assert sum(path.stat().st_size for path in (directory / "0").glob("*.log")) <= 20_000
     assert broker.client.read("t", high - low, start=low)[0].offset == low

@@ -48,7 +48,7 @@ def encode(name: str, version: int, correlation_id: int, body: dict[str, Any]) -
     """The framed answer. `body` is nested dicts by the schema's fields; what is left out has the schema's default."""
     schema = _schema(f"{name}Response")
     is_flexible = schema.flexible_version_q(version)
-    out: Any = EncodeBuffer(1024)  # type: ignore[no-untyped-call]
+    out: Any = EncodeBuffer(1024)
     out.pos = _ANSWER.size
     if is_flexible and schema.API_KEY != _API_VERSIONS:  # that one answer must be read before versions are agreed
         out.pos += 1  # no tags: a zero byte

@@ -1,9 +1,9 @@
 """The broker on a socket: framed requests in, framed answers out, one at a time on each connection, as Kafka does."""
 
 import asyncio
+import struct
 import traceback
 from collections.abc import Awaitable, Callable
-from struct import Struct
 from typing import Any, NamedTuple
 
 from stormline.embedded.kafka import codec, group_requests, record_requests, topic_requests
@@ -11,7 +11,7 @@ from stormline.embedded.kafka.broker import HOST, Broker
 from stormline.embedded.kafka.codec import Header
 from stormline.embedded.kafka.errors import Code, RefusedError, tell
 
-_SIZE = Struct(">i")
+_SIZE = struct.Struct(">i")
 _LARGEST_REQUEST = 100 << 20  # bytes; Kafka's socket.request.max.bytes
 _READ_AHEAD = 1 << 20
 
@@ -111,7 +111,10 @@ async def _converse(broker: Broker, reader: asyncio.StreamReader, writer: asynci
 
 
 async def _answer(broker: Broker, frame: bytes) -> memoryview | None:
-    header = codec.read_header(frame)
+    try:
+        header = codec.read_header(frame)
+    except (struct.error, ValueError) as error:
+        raise ConnectionAbortedError(f"no request: {error}") from error
     api = APIS.get(header.api_key)
     if api is None or not api.first <= header.version <= api.last:
         if header.api_key != _API_VERSIONS:
@@ -119,7 +122,10 @@ async def _answer(broker: Broker, frame: bytes) -> memoryview | None:
         known = await api_versions(broker, None, header)  # version 0 with what there is, so that it can ask again
         known["error_code"] = Code.UNSUPPORTED_VERSION
         return codec.encode("ApiVersions", 0, header.correlation_id, known)
-    request = codec.decode(api.name, header, frame)
+    try:
+        request = codec.decode(api.name, header, frame)
+    except Exception as error:  # the schema's code meets whatever came
+        raise ConnectionAbortedError(f"no {api.name} request: {error!r}") from error
     try:
         body = await api.handle(broker, request, header)
     except RefusedError as error:
