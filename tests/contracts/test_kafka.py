@@ -309,7 +309,7 @@ def test_a_static_member_may_come_back(kafka: str, topic: str) -> None:
 
 
 def test_topics_are_created_grown_and_deleted(admin: KafkaAdminClient, either: Client, topic: str) -> None:
-    """A topic has the partitions asked for, may get more, and takes its records and commits along when it is deleted."""
+    """A topic has the partitions asked for, may get more, and takes its records and commits along at the end."""
     either.send(topic, [Sent(b"x")])
     either.commit(f"group-of-{topic}", topic, 1, "")
 
