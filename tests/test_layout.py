@@ -100,8 +100,8 @@ def test_every_component_resolves_in_a_bare_copy_of_src(tmp_path: Path) -> None:
     """
     scripts = []
     for topology in sorted((ROOT / "topologies").glob("*.py")):
-        text = "import importlib.util as u, sys; s = u.spec_from_file_location('t', sys.argv[1]); m = u.module_from_spec(s)"
-        text += "; s.loader.exec_module(m); import streamparse; T = [c for c in vars(m).values() if isinstance(c, type)"
+        text = "import importlib.util as u, sys; s = u.spec_from_file_location('t', sys.argv[1])"
+        text += "; m = u.module_from_spec(s); s.loader.exec_module(m); import streamparse; T = [c for c in vars(m).values() if isinstance(c, type)"
         text += " and issubclass(c, streamparse.Topology) and c is not streamparse.Topology]"
         text += "; [print(x.component_object.shell.script) for c in T for x in c.specs]"
         scripts += subprocess.run(
@@ -137,8 +137,8 @@ def test_public_names_are_these() -> None:
     """
     A name becomes public, or stops being so, on purpose; each can be looked up.
     """
-    expected = """Topology KafkaSpout FilterBolt WindowBolt Record calendar tumbling Count Max Mean Min Sum Rows Top Results
-    StormlineError SettingsError UserCodeError StateError ServerError"""
+    expected = """Topology KafkaSpout FilterBolt WindowBolt Record calendar tumbling Count Max Mean Min Sum Rows Top
+    Results StormlineError SettingsError UserCodeError StateError ServerError"""
 
     assert sorted(expected.split()) == sorted(stormline.__all__)
     assert all(getattr(stormline, name) is not None for name in stormline.__all__)
@@ -149,7 +149,8 @@ def test_importing_the_package_is_light() -> None:
     `import stormline` loads neither streamparse nor a client.
     """
     text = "import sys, stormline; print([m for m in ('streamparse', 'kafka', 'redis', 'msgspec') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", text], env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True)
+    env = {"PYTHONPATH": str(SRC)}
+    found = subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True)
 
     assert "[]" == found.stdout.strip(), found.stderr
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 import streamparse
@@ -40,7 +40,7 @@ OUT = "out"
 class _Collector(Hosted, streamparse.Bolt):
     """Takes what a stateless bolt sends on."""
 
-    settings: dict[str, Any] = {}
+    settings: ClassVar[dict[str, Any]] = {}
     taken: list[Any]
 
     @classmethod
@@ -104,9 +104,7 @@ class Driver:
         """Records that the bolt under test has sent on, replays included."""
         self._seed, self._bounded = seed, bounded
         self._topology = (
-            tried
-            if issubclass(tried, streamparse.Topology)
-            else _topology_of(tried, schema, event_time, out_of_order)
+            tried if issubclass(tried, streamparse.Topology) else _topology_of(tried, schema, event_time, out_of_order)
         )
         for topic in self.topics:
             self.log.create(topic, partitions)

@@ -1,4 +1,4 @@
-"""The store made of memory, with the rules of the scripts in `connectors/`: the same contract tests run against both."""
+"""The store made of memory, with the rules of the scripts in `connectors/`; contract tests hold it to them."""
 
 from __future__ import annotations
 

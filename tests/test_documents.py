@@ -1,0 +1,75 @@
+"""What the README shows is run: its commands, with the lines they print, and its code."""
+
+import ast
+import re
+import shlex
+import textwrap
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from faults.conftest import Project
+
+from bolts.large_purchases import LargePurchases
+from spouts.purchases import Purchase
+from stormline.testing import Driver
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.timeout(150)
+def test_the_commands_print_the_lines_that_are_shown(tmp_path: Path) -> None:
+    """
+    Each `$ ./sparse …` of the README runs, in order, and prints each line shown below it.
+    """
+    project = Project(tmp_path)
+    shown = "\n".join(blocks("console")).splitlines()
+    assert len([line for line in shown if line.startswith("$ ")]) >= 4
+    printed = ""
+    for line in shown:
+        if line.startswith("$ ./sparse "):
+            done = project.sparse(*shlex.split(line)[2:])
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+            printed = done.stdout
+        else:
+            assert line in printed
+
+
+def test_the_topology_shown_is_the_code() -> None:
+    """
+    Every class on the README's one screen stands, line for line, in the file that is named beside it.
+    """
+    listing = blocks("python")[0]
+    source = ""
+    for line in listing.splitlines():
+        code, _, file = line.partition("  # ")
+        if file:
+            source = (ROOT / file.strip()).read_text()
+        assert code.rstrip() in source, line
+
+
+def test_the_test_shown_passes() -> None:
+    """
+    The README's test of a bolt is a test.
+    """
+    code = textwrap.dedent(blocks("python")[1])
+    ast.parse(code)
+    names = {"Driver": Driver, "LargePurchases": LargePurchases, "Purchase": Purchase, "Decimal": Decimal}
+    exec(code, names)
+
+
+def test_boxes_and_links_are_files() -> None:
+    """
+    Each box of the diagram and each link to a file leads somewhere.
+    """
+    boxes = re.findall(r"\b((?:core|components|connectors|engine|embedded)/\w+\.(?:py|lua))", README)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\((?!http)([^)]+)\)", README)]
+
+    assert len(boxes) >= 10
+    assert [] == [box for box in boxes if not (ROOT / "src" / "stormline" / box).is_file()]
+    assert [] == [link for link in links if not (ROOT / link).exists()]
