@@ -101,7 +101,8 @@ def test_every_component_resolves_in_a_bare_copy_of_src(tmp_path: Path) -> None:
     scripts = []
     for topology in sorted((ROOT / "topologies").glob("*.py")):
         text = "import importlib.util as u, sys; s = u.spec_from_file_location('t', sys.argv[1])"
-        text += "; m = u.module_from_spec(s); s.loader.exec_module(m); import streamparse; T = [c for c in vars(m).values() if isinstance(c, type)"
+        text += "; m = u.module_from_spec(s); s.loader.exec_module(m); import streamparse"
+        text += "; T = [c for c in vars(m).values() if isinstance(c, type)"
         text += " and issubclass(c, streamparse.Topology) and c is not streamparse.Topology]"
         text += "; [print(x.component_object.shell.script) for c in T for x in c.specs]"
         scripts += subprocess.run(

@@ -178,7 +178,8 @@ class Source:
         for part in (slice(0, size // 2), slice(size // 2, size)):
             rows = Rows(batch.records.offsets[part], batch.records.times_ms[part], batch.records.values[part])
             half = self._number()
-            self._batches[half] = batch._replace(records=rows)
+            # One failure more, and a half is halved again; but each half gets its try first.
+            self._batches[half] = batch._replace(records=rows, failures=HALVED_FROM_FAILURE - 1)
             halves.append((half, rows.offsets[0], min(rows.times_ms)))
         self.partitions[batch.partition].split(number, halves)
         self._retries[halves[1][0]] = 0
