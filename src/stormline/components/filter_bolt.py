@@ -12,6 +12,7 @@ from stormline.components.hosted import Hosted
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.wiring import WiredBoltSpec, stateless_spec
 from stormline.core.batch import Batch
+from stormline.core.errors import SettingsError
 from stormline.core.keyed import Held
 from stormline.core.record import Origin
 from stormline.core.status import Status
@@ -27,14 +28,16 @@ class FilterBolt(Hosted, streamparse.Bolt):
     settings: ClassVar[dict[str, Any]] = {}
 
     def keep(self, record: Any) -> bool:
-        """True to let the record through."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method keep(self, record)")
+        """True to let the record through. The subclass says when."""
+        raise AssertionError("spec() refuses a subclass without it")
 
     @classmethod
     def spec(  # type: ignore[override]
         cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredBoltSpec:
         """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks."""
+        if cls.keep is FilterBolt.keep:
+            raise SettingsError(f"{cls.__name__} needs a method keep(self, record) that returns true for what stays")
         return stateless_spec(cls, inputs, name=name, par=par, config=config)
 
     def prepare(self, host: Host) -> None:

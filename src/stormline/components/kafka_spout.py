@@ -184,7 +184,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._committing = None
 
     def _enter(self, assigned: Assigned) -> None:
-        """Check what Kafka has committed against what Redis knows, before the first record (holes 22, 23)."""
+        """Check what Kafka has committed against what Redis knows, before the first record (S1)."""
         for a in assigned.standings:
             if a.committed is not None and not a.beginning <= a.committed <= a.log_end:
                 raise StateError(
