@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from stormline.connectors.redis import RedisStore, begin_run, clear, connect
+from stormline.connectors.redis import RedisStore, begin_run, clear, connect, resume
+from stormline.core.errors import StateError
 from stormline.core.requests import (
     Applied,
     Counted,
@@ -247,3 +248,36 @@ def test_a_server_that_is_gone_leaves_the_outcome_unknown(tmp_path: Path) -> Non
     assert isinstance(ask(Counts()), Unknown)
     assert isinstance(ask(Counts()), Unknown)
     store.close()
+
+
+def test_state_of_another_graph_is_refused_until_it_is_cleared(url: str) -> None:
+    """
+    Keys, windows or components that changed would misread what is stored; only this app's keys are cleared.
+    """
+    client = connect(url)
+    for app in ("one", "one more"):
+        clear(client, app)
+        begin_run(client, app, "graph")
+
+    with pytest.raises(StateError, match="made by another topology"):
+        begin_run(client, "one", "other graph")
+    clear(client, "one")
+    assert begin_run(client, "one", "other graph") == 1
+    assert begin_run(client, "one more", "graph") == 2
+    client.close()
+
+
+def test_a_halt_stops_new_runs_until_it_is_cleared(url: str) -> None:
+    """
+    `resume` is an operator's word; before it nothing starts.
+    """
+    client = connect(url)
+    clear(client, "app")
+    begin_run(client, "app", "graph")
+    client.set("{app}:halt", "Redis has lost data")
+
+    with pytest.raises(StateError, match="Redis has lost data"):
+        begin_run(client, "app", "graph")
+    assert resume(client, "app")
+    assert begin_run(client, "app", "graph") == 2
+    client.close()

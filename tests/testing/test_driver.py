@@ -8,7 +8,7 @@ import pytest
 
 from bolts.monthly_purchases import MonthlyPurchases
 from spouts.purchases import Purchase
-from stormline import Count, FilterBolt, Record, Sum, WindowBolt, tumbling
+from stormline import Count, FilterBolt, KafkaSpout, Record, Sum, Topology, WindowBolt, tumbling
 from stormline.testing import Driver
 
 
@@ -281,3 +281,44 @@ def test_the_same_seed_is_the_same_history() -> None:
         return seen
 
     assert history(7) == history(7)
+
+
+class Low(FilterBolt):
+    def keep(self, record: Reading) -> bool:
+        return record.value < 3
+
+
+class High(FilterBolt):
+    def keep(self, record: Reading) -> bool:
+        return record.value > 1
+
+
+class Readings(KafkaSpout):
+    topic = "readings"
+    schema = Reading
+    event_time = "at"
+
+
+class Diamond(Topology):
+    readings = Readings.spec(par=2)
+    low = Low.spec(inputs=[readings], par=2)
+    high = High.spec(inputs=[readings])
+    both = PerTen.spec(inputs=[low, high], par=3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_diamond_counts_each_path_once_on_any_number_of_tasks(seed: int) -> None:
+    """
+    A record that comes by two paths counts twice, one that comes again by one path does not; crash included.
+    """
+    tried = Driver(Diamond, partitions=4, seed=seed)
+    for n in range(40):
+        tried.send(reading(n % 10, value=1 + n % 4, sensor=f"s{n % 5}"), partition=n % 4)
+        if n == 20:
+            tried.crash()
+    tried.end()
+
+    # Of values 1 to 4 in turn, 1 passes low only, 2 both, 3 and 4 high only.
+    assert sum(row.values["readings"] for row in tried.results("both")) == 50
+    assert {row.key for row in tried.results("both")} == {"s0", "s1", "s2", "s3", "s4"}
+    assert {row.state for row in tried.results("both")} == {"final"}
