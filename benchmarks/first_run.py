@@ -10,6 +10,7 @@ highest; it is sampled in every second run only, as reading it costs time.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -73,7 +74,9 @@ def measure(project: Path, *, sample: bool) -> Measured:
     """One run from nothing; the topology's own summary must say that all was read."""
     command = [str(ROOT / "sparse"), "--project", str(project), "run", "--fresh"]
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # An installed checkout has its bytecode; where this variable is set, a scratch copy would never get any.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     peak = Peak(process.pid, project) if sample else None
     first_s, lines = None, []
     assert process.stdout is not None
