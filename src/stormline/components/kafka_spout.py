@@ -125,6 +125,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         """Emit nothing more; what is on its way is still acked and committed."""
         self._active = False
         self._reader.want(frozenset())
+        self._set_due()
 
     def next_tuple(self) -> bool:
         if not self._active or self._halted:
@@ -304,7 +305,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _set_due(self) -> None:
         dues = [self._dead.due_ms, self._retry_ms]
         if self._entered and not self._halted:
-            dues += [self._next_progress_ms, self._source.due_ms]
+            dues.append(self._next_progress_ms)
+            if self._active:  # what failed is emitted by `next_tuple`, which an inactive spout is not asked for
+                dues.append(self._source.due_ms)
         self.due_ms = min((due for due in dues if due is not None), default=None)
 
     @property
@@ -316,7 +319,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def status(self) -> Status:
         status, source = self._status, self._source
         status.records_in, status.replayed, status.failed = source.read, source.replayed, source.failed
-        status.lag = source.lag
+        status.acked, status.lag = source.acked, source.lag
         status.watermark_ms = source.watermark_ms
         status.settled = self._settled and self._dead.waiting == 0
         status.trouble = self._trouble or self._dead.trouble

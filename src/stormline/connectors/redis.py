@@ -26,8 +26,11 @@ Post = Callable[[Callable[[], None]], None]
 Done = Callable[[list[Reply]], None]
 
 
-def connect(url: str) -> redis.Redis:
-    """A client without retries, with RESP2 replies as bytes. Nothing is sent yet."""
+def connect(url: str, on_connect: Callable[[Any], None] | None = None) -> redis.Redis:
+    """A client without retries, with RESP2 replies as bytes. Nothing is sent yet.
+
+    `on_connect` is called with each new connection in place of redis-py's own handshake, its `on_connect`.
+    """
     return redis.Redis.from_url(
         url,
         protocol=2,
@@ -35,6 +38,7 @@ def connect(url: str) -> redis.Redis:
         socket_timeout=ANSWER_WITHIN_S,
         socket_connect_timeout=ANSWER_WITHIN_S,
         decode_responses=False,
+        redis_connect_func=on_connect,
     )
 
 
@@ -43,7 +47,8 @@ class RedisStore:
     that a server which syncs its append-only file before it answers does so once for all."""
 
     def __init__(self, url: str) -> None:
-        self._client = connect(url)
+        self._client = connect(url, self._on_connect)
+        self._greeting = False
         self._inbox: queue.SimpleQueue[tuple[str, Sequence[Request], Done, Post] | None] = queue.SimpleQueue()
         self._run_id: str | None = None
         self._shas: dict[str, str] = {}
@@ -90,7 +95,10 @@ class RedisStore:
             replies.append(held_back)
             if held_back is None:
                 pipeline.execute_command(*command(app, request, self._shas))
-        answers = iter(pipeline.execute(raise_on_error=False))
+        answered = pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answered):
+            self._run_id = None  # somebody flushed the scripts: load them again
+        answers = iter(answered)
         result: list[Reply] = []
         for (app, request), held_back in zip(work, replies, strict=True):
             answer = held_back if held_back is not None else reply(request, next(answers))
@@ -108,9 +116,25 @@ class RedisStore:
         return None
 
     def _greet(self) -> str:
-        """After each (re)connection: whose life is this, and does it know the scripts?"""
-        self._shas = {name: self._client.script_load(text) for name, text in SCRIPTS.items()}
-        return str(self._client.info("server")["run_id"])
+        """Whose life is this, and does it know the scripts? Asked in one go, so both answers are of one life."""
+        pipeline = self._client.pipeline(transaction=False)
+        for text in SCRIPTS.values():
+            pipeline.script_load(text)
+        pipeline.info("server")
+        self._greeting = True
+        try:
+            *shas, server = pipeline.execute()
+        finally:
+            self._greeting = False
+        self._shas = dict(zip(SCRIPTS, shas, strict=True))
+        return str(server["run_id"])
+
+    def _on_connect(self, connection: Any) -> None:
+        """redis-py replaces an idle connection that was closed without a word; but behind it may be another life of
+        the server, for which what is about to be sent was not meant."""
+        if not self._greeting:
+            raise redis.exceptions.ConnectionError("the server has closed the connection")
+        connection.on_connect()
 
     def _halted(self, apps: set[str]) -> dict[str, str]:
         return {app: why for app in apps if (why := halted(self._client, app)) is not None}

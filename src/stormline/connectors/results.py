@@ -73,7 +73,7 @@ class Results:
                 for field, value in fields:
                     if value is not None:
                         rows.append((key_value(field.decode()), entry, msgspec.json.decode(value)))
-            for row_key, entry, values in sorted(rows, key=lambda row: _order(row[0])):
+            for row_key, entry, values in sorted(rows, key=lambda row: key_order(row[0])):
                 yield Row(component, row_key, start_ms, entry.end, entry.state, entry.revision, values)
 
     def _windows(self, component: str, slots: Any) -> dict[int, list[tuple[str, WindowEntry]]]:
@@ -100,11 +100,16 @@ class Results:
         answers = pipeline.execute()
         count = sum(int(answer or 0) for answer in answers[::2])
         records = [LateRecord(component, **msgspec.json.decode(raw)) for raws in answers[1::2] for raw in raws]
-        return count, sorted(records, key=lambda late: (late.time_ms, late.partition, late.offset))
+        return count, sorted(records, key=late_order)
 
 
-def _order(key: Any) -> tuple[int, Any]:
+def key_order(key: Any) -> tuple[int, Any]:
     """Numbers by value, then everything else by its text."""
     if isinstance(key, int | float) and not isinstance(key, bool):
         return (0, key)
     return (1, "" if key is None else key_text(key))
+
+
+def late_order(late: LateRecord) -> tuple[int, str, int]:
+    """By event time, then by origin."""
+    return late.time_ms, late.partition, late.offset

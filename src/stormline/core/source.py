@@ -60,7 +60,7 @@ class Source:
         self.limits = limits
         self.partitions: dict[str, Frontier] = {}
         self.partition_count = 0
-        self.read = self.replayed = self.failed = 0
+        self.read = self.acked = self.replayed = self.failed = 0
         self._batches: dict[int, _Batch] = {}
         self._fresh: dict[str, deque[int]] = {}
         self._retries: dict[int, int] = {}
@@ -149,6 +149,7 @@ class Source:
             return
         self._retries.pop(number, None)
         self._pending -= len(batch.records.offsets)
+        self.acked += len(batch.records.offsets)
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
 
@@ -160,7 +161,7 @@ class Source:
             return
         self.failed += 1
         backoff_ms = min(FIRST_BACKOFF_MS << min(batch.failures, 16), LONGEST_BACKOFF_MS)
-        jitter_ms = zlib.crc32(f"{message_id}/{batch.failures}".encode()) % (backoff_ms // 2 + 1)
+        jitter_ms = zlib.crc32(f"{self.task}/{number}/{batch.failures}".encode()) % (backoff_ms // 2 + 1)
         self._batches[number] = batch._replace(failures=batch.failures + 1)
         self._retries[number] = now_ms + backoff_ms + jitter_ms
 

@@ -12,6 +12,8 @@ class Status(msgspec.Struct, kw_only=True):
     """Records received, replays included (a spout: records read from Kafka)."""
     records_out: int = 0
     """Records sent on, replays included (a keyed bolt: records counted)."""
+    acked: int = 0
+    """Records of a spout that are done with: all that came of them is safe. Broken ones are not among them."""
     replayed: int = 0
     """Records that a spout emitted again after a failure, or that a keyed bolt skipped because they are counted."""
     dropped: int = 0

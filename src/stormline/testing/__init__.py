@@ -1,8 +1,9 @@
 """The public testing kit: see `driver`."""
 
 from stormline.testing.clock import ManualClock
+from stormline.testing.determinism import assert_deterministic
 from stormline.testing.driver import Driver
-from stormline.testing.log import Log, Message
+from stormline.testing.log import DeadLetter, Log, Message
 from stormline.testing.store import MemoryStore
 
-__all__ = ["Driver", "Log", "ManualClock", "MemoryStore", "Message"]
+__all__ = ["DeadLetter", "Driver", "Log", "ManualClock", "MemoryStore", "Message", "assert_deterministic"]

@@ -19,3 +19,7 @@ class ManualClock:
     def advance(self, duration: str | timedelta) -> None:
         """Let time pass, such as "1s"."""
         self._now_ms += duration_ms(duration)
+
+    def advance_to(self, at_ms: int) -> None:
+        """Let time pass until then; no effect if it is past."""
+        self._now_ms = max(self._now_ms, at_ms)

@@ -1,89 +1,52 @@
 """Try a bolt or a topology in a test: the production engine and components, edges made of memory, two clocks.
 
-    driver = Driver(LargePurchases, schema=Purchase, event_time="date")
-    driver.send({"date": "1997-01-01", "amount": 4.99, "user_id": 1, "items": 1})
-    assert driver.out == []
+    tried = Driver(LargePurchases, schema=Purchase, event_time="date")
+    tried.send({"date": "1997-01-01", "amount": 4.99, "user_id": 1, "items": 1})
+    assert tried.out == []
 
 Event time rides on what is sent; wall time stands still until `advance`. Nothing sleeps, no thread runs, no server is
-needed. Not shown by it: serialization between workers, real Kafka and Redis (contract tests hold their stand-ins to the
-same rules), synced disks, the order of several machines, and what user functions do with a clock of their own.
+needed. Faults are input: `crash`, `kill`, `stop_redis`, `lose_next_flush` and the others below.
+
+Not shown by it: serialization between workers, the restart of a worker process, real Kafka and Redis (contract tests
+hold their stand-ins to the same rules), disks that sync or do not, several machines and their order, and what user
+functions do with a clock or chance of their own (see `assert_deterministic`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, ClassVar, cast
+from datetime import date, datetime, timedelta
+from typing import Any, cast
 
 import msgspec
 import streamparse
 
+from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
-from stormline.components.host import Host, Tuple
-from stormline.components.hosted import Hosted
 from stormline.components.kafka_spout import KafkaSpout
-from stormline.components.wiring import BATCH, WiredBoltSpec, stateless_spec
-from stormline.connectors.results import Row
-from stormline.core.batch import Batch
+from stormline.components.window_bolt import WindowBolt
+from stormline.connectors.results import LateRecord, Row
+from stormline.core.duration import duration_ms
 from stormline.core.record import Record
+from stormline.core.slot import key_text
 from stormline.core.status import Status
 from stormline.engine.inline import InlineEngine
 from stormline.testing.clock import ManualClock
-from stormline.testing.log import Log, LogReader, LogWriter, Message
-from stormline.testing.store import MemoryStore, TaskStore
+from stormline.testing.edges import MemoryEdges
+from stormline.testing.log import DeadLetter, Log
+from stormline.testing.single import TAKEN, topology_of
+from stormline.testing.store import MemoryStore
 
-INPUT = "input"
-BOLT = "bolt"
-OUT = "out"
-
-
-class _Collector(Hosted, streamparse.Bolt):
-    """Takes what a stateless bolt sends on."""
-
-    settings: ClassVar[dict[str, Any]] = {}
-    taken: list[Any]
-
-    @classmethod
-    def spec(cls, inputs: Any) -> WiredBoltSpec:  # type: ignore[override]
-        return stateless_spec(cls, inputs, name=None, par=1, config=None)
-
-    def prepare(self, host: Host) -> None:
-        self.host = host
-        self.taken = host.context.conf["stormline.testing.out"]
-
-    def execute(self, tup: Tuple) -> None:
-        self.taken.extend(Batch(*tup.values).records.values)
-        self.host.ack(tup)
-
-    def on_time(self, now_ms: int) -> None:
-        """Waits for nothing."""
-
-    def status(self) -> Status:
-        return Status(settled=True)
-
-    def close(self) -> None:
-        """Holds nothing."""
-
-
-class _Edges:
-    def __init__(self, log: Log, store: MemoryStore) -> None:
-        self._log, self._store = log, store
-
-    def reader(self, *, group: str, **settings: Any) -> LogReader:
-        return LogReader(self._log, **settings)
-
-    def writer(self, *, post: Any) -> LogWriter:
-        return LogWriter(self._log, post)
-
-    def store(self, *, app: str, post: Any) -> TaskStore:
-        return TaskStore(self._store, post)
+ENDS_WITHIN_MS = 60_000
 
 
 class Driver:
     """A running topology, one step at a time.
 
-    `tried`: a `Topology` class, or one bolt class; for a bolt, `schema` (and `event_time`, a field) say what it is fed.
-    `seed`: where Storm promises no order, draw one, the same for the same seed. `bounded`: `end()` closes the windows.
+    `tried`: a `Topology` class, or one bolt class; for a bolt, `schema` (and `event_time`, a field) say what it is fed,
+    on the topic `input`. `partitions`: of each topic. `seed`: where Storm promises no order, draw one, the same for the
+    same seed. `bounded`: the input has an end, which `end()` names; idle time-outs are off then, as in every such run.
+
+    Names of topics and components may be left out where there is only one, or one that has results.
     """
 
     def __init__(
@@ -101,20 +64,18 @@ class Driver:
         self.log = Log()
         self.store = MemoryStore()
         self.out: list[Any] = []
-        """Records that the bolt under test has sent on, replays included."""
+        """Records that the stateless bolt under test has sent on, replays included."""
         self._seed, self._bounded = seed, bounded
-        self._topology = (
-            tried if issubclass(tried, streamparse.Topology) else _topology_of(tried, schema, event_time, out_of_order)
-        )
+        whole = issubclass(tried, streamparse.Topology)
+        self._topology = tried if whole else topology_of(tried, schema, event_time, out_of_order)
+        specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
+        self.topics: list[str] = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
+        """The topics that the topology reads."""
+        self.keyed: list[str] = [spec.name for spec in specs if issubclass(spec.component_cls, WindowBolt)]
+        """The components that have results."""
         for topic in self.topics:
             self.log.create(topic, partitions)
         self._start()
-
-    @property
-    def topics(self) -> list[str]:
-        """The topics that the topology reads."""
-        specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
-        return [spec.component_cls.topic for spec in specs if issubclass(spec.component_cls, KafkaSpout)]
 
     def _start(self) -> None:
         self._engine = InlineEngine(
@@ -122,16 +83,18 @@ class Driver:
             name="test",
             conf={
                 "stormline.app": "test",
-                "stormline.run": self.store.run,
+                "stormline.run": self.store.begin_run(),
                 "stormline.bounded": self._bounded,
-                "stormline.testing.out": self.out,
+                TAKEN: self.out,
             },
-            edges=cast(Edges, _Edges(self.log, self.store)),
+            edges=cast(Edges, MemoryEdges(self.log, self.store)),
             clock=self.clock,
             seed=self._seed,
         )
         self._engine.start()
         self.run()
+
+    # Input and time
 
     def send(
         self,
@@ -144,75 +107,124 @@ class Driver:
         offset: int | None = None,
         run: bool = True,
     ) -> int:
-        """Append a record (a Record, a dict, or raw bytes) to a topic, and run; returns its offset.
+        """Append a record (a Record, a dict, raw bytes, or None: a tombstone) to a topic, and run; returns its offset.
 
-        `time_ms`: its Kafka timestamp. `run=False` leaves it there until the next `run`.
+        `time_ms`: its Kafka timestamp. `offset` above the log's end leaves a gap, as compaction does. `run=False`
+        leaves the record there until the next `run`, so that several make one batch.
         """
+        topic = _one_of(self.topics, topic, "topic")
+        if not 0 <= partition < len(self.log.topics[topic]):
+            raise ValueError(f"{topic} has no partition {partition}: Driver(..., partitions={partition + 1})")
+        if topic in self.store.ends:
+            raise ValueError("the input has ended; a crash() begins the next run")
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
-        at = self.log.append(
-            topic or self.topics[0], partition, key=key, value=raw, timestamp_ms=time_ms, offset=offset
-        )
+        at = self.log.append(topic, partition, key=key, value=raw, timestamp_ms=time_ms, offset=offset)
         if run:
             self.run()
         return at
 
     def run(self, steps: int | None = None) -> int:
-        """Do what can be done without time passing, at most so many steps; how many were done."""
+        """Do what can be done without time passing, at most so many steps of the engine; how many were done."""
         done = 0
         while (steps is None or done < steps) and self._engine.step():
             done += 1
         return done
 
     def advance(self, duration: str | timedelta) -> None:
-        """Let wall time pass in steps of 10 ms, and run: flushes, acks, claims and commits come with it."""
-        passed = ManualClock(0)
-        passed.advance(duration)
-        for _ in range(max(1, passed.now_ms() // 10)):
-            self.clock.advance("10ms")
+        """Let wall time pass from one timer to the next: flushes, acks, claims and commits come with it."""
+        end_ms = self.clock.now_ms() + duration_ms(duration)
+        self.run()
+        while (due_ms := self._engine.due_ms()) is not None and due_ms <= end_ms:
+            self.clock.advance_to(due_ms)
             self.run()
+        self.clock.advance_to(end_ms)
+        self.run()
 
     def end(self) -> None:
-        """The bounded input ends here; run until every window is closed. AssertionError if that does not come about."""
+        """The bounded input ends here; time passes until every window is closed and all is committed.
+
+        Raises:
+            AssertionError: that does not come about within a minute of the test's time.
+        """
+        if not self._bounded:
+            raise ValueError("bounded=False says that the input has no end; let time pass with advance()")
         for topic in self.topics:
             partitions = range(len(self.log.topics[topic]))
             self.store.ends[topic] = {number: self.log.end(topic, number) for number in partitions}
-        for _ in range(600):
+        end_ms = self.clock.now_ms() + ENDS_WITHIN_MS
+        while not self.settled:
+            if self.clock.now_ms() >= end_ms:
+                raise AssertionError(f"it does not come to its end: {self.status()}")
             self.advance("100ms")
-            if self.settled:
-                return
-        raise AssertionError(f"it does not come to its end: {self.status()}")
+
+    # Faults
 
     def crash(self) -> None:
         """The process dies: all memory is lost, nothing is closed; a new one starts from what is committed."""
         self._engine.crash()
         self.log.disconnect_all()
-        self.store.run += 1
+        self.store.ends.clear()
         self._start()
 
-    def restart_redis(self) -> None:
-        """Redis is restarted with its data."""
-        self.store.restart()
+    def kill(self, component: str, task: int = 0) -> None:
+        """One task of a component (0 is the first) dies: its memory is lost, what it held fails, it is made anew."""
+        tasks = self._engine.deployment.tasks
+        self._engine.kill_task(tasks[_one_of(list(self.status()), component, "component")][task])
+        self.run()
 
     def lose_next_flush(self) -> None:
-        """The next flush of a slot never arrives."""
+        """The next flush of a slot never arrives, and is not answered."""
         self.store.faults.append("lost")
 
     def lose_next_reply(self) -> None:
         """The next flush of a slot is applied, its answer is lost."""
         self.store.faults.append("unanswered")
 
-    def results(self, component: str = BOLT) -> list[Row]:
-        """What is in the store, as `sparse results` would show it."""
-        return list(self.store.rows(component))
+    def stop_redis(self) -> None:
+        """Redis answers nothing until `restart_redis`."""
+        self.store.down = True
 
-    def late(self, component: str = BOLT) -> list[dict[str, Any]]:
-        """The late records of a component, as they are kept."""
-        return self.store.late(component)
+    def restart_redis(self) -> None:
+        """Redis is restarted with its data."""
+        self.store.restart()
 
-    def dead_letters(self, topic: str | None = None) -> list[Message]:
+    def lose_redis_data(self) -> None:
+        """Redis is restarted without its data."""
+        self.store.lose_data()
+
+    def refuse_next_dead_letter(self, reason: str = "the broker is full") -> None:
+        """The next write of a dead letter fails."""
+        self.log.refusals.append(reason)
+
+    # What came of it
+
+    def results(self, component: str | None = None) -> list[Row]:
+        """What is in the store, as `sparse results` would show it: by start of the window, then by key."""
+        return self.store.rows(_one_of(self.keyed, component, "component with results"))
+
+    def result(self, key: Any, start: date | datetime | int, component: str | None = None) -> Row | None:
+        """The result of one key (None for a bolt without) in the window that starts then (ms, date or datetime)."""
+        wanted = (to_ms(start), key_text(key))
+        return next((row for row in self.results(component) if wanted == (row.start_ms, key_text(row.key))), None)
+
+    def late(self, component: str | None = None) -> list[LateRecord]:
+        """The late records of a component that are kept, by event time."""
+        return self.store.late(_one_of(self.keyed, component, "component with results"))[1]
+
+    def dead_letters(self, topic: str | None = None) -> list[DeadLetter]:
         """What is in the dead-letter topic of a topic."""
-        partitions = self.log.topics.get(f"{topic or self.topics[0]}.dead", [])
-        return [message for partition in partitions for message in partition]
+        partitions = self.log.topics.get(f"{_one_of(self.topics, topic, 'topic')}.dead", [])
+        return [DeadLetter.of(message) for partition in partitions for message in partition]
+
+    @property
+    def acked(self) -> int:
+        """Records that are done with since the start or the last crash; broken ones are not among them."""
+        return sum(task.acked for tasks in self.status().values() for task in tasks)
+
+    @property
+    def failed(self) -> int:
+        """Tuples of the spouts that failed or timed out since the start or the last crash."""
+        return sum(task.failed for tasks in self.status().values() for task in tasks)
 
     @property
     def committed(self) -> dict[str, int]:
@@ -229,17 +241,9 @@ class Driver:
         return self._engine.status()
 
 
-def _topology_of(bolt: Any, schema: type[Record] | None, event_time: str | None, out_of_order: str) -> type:
-    """A spout on the topic `input`, the bolt, and behind a stateless bolt a collector."""
-    if schema is None:
-        raise TypeError(f"say what {bolt.__name__} is fed: Driver({bolt.__name__}, schema=...)")
-    settings = {"topic": INPUT, "schema": schema, "event_time": event_time, "out_of_order": out_of_order}
-    if event_time is None:
-        del settings["event_time"]
-    spout: Any = type("Input", (KafkaSpout,), settings)
-    members: dict[str, Any] = {INPUT: spout.spec()}
-    members[BOLT] = bolt.spec(inputs=[members[INPUT]])
-    if BATCH in members[BOLT].outputs:
-        members[OUT] = _Collector.spec([members[BOLT]])
-    make: Callable[..., type] = type(streamparse.Topology)
-    return make("Tried", (streamparse.Topology,), members)
+def _one_of(names: list[str], name: str | None, what: str) -> str:
+    if name is None and len(names) == 1:
+        return names[0]
+    if name not in names:
+        raise ValueError(f"name a {what}: {', '.join(names) or 'there is none'}" + (f", not {name}" if name else ""))
+    return name

@@ -1,17 +1,10 @@
-"""Kafka made of memory: topics, partitions, committed offsets, and edges that read and write them.
-
-Like the real edges, these never call back from within a call: what happens is posted to the task's thread.
-"""
+"""Kafka made of memory: topics, partitions, committed offsets."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Standing
-
-Post = Callable[[Callable[[], None]], None]
 
 
 class Message(NamedTuple):
@@ -24,6 +17,28 @@ class Message(NamedTuple):
     headers: Mapping[str, bytes]
 
 
+class DeadLetter(NamedTuple):
+    """A record that broke something, as the dead-letter topic keeps it."""
+
+    component: str
+    """Who could not take it."""
+    reason: str
+    """Component, function with file and line, what was raised, what came."""
+    origin: str
+    """`topic/partition/offset`"""
+    value: bytes | None
+    """A spout's: the bytes from Kafka; a bolt's: the record as JSON."""
+    attempts: int
+    traceback: str
+
+    @classmethod
+    def of(cls, message: Message) -> DeadLetter:
+        """Read one from the dead-letter topic."""
+        text = {name: raw.decode() for name, raw in message.headers.items()}
+        attempts = int(text["attempts"])
+        return cls(text["component"], text["reason"], text["origin"], message.value, attempts, text["traceback"])
+
+
 class Log:
     """All topics. What is in here survives a crash of the driver's engine, as it would in Kafka."""
 
@@ -31,7 +46,9 @@ class Log:
         self.topics: dict[str, list[list[Message]]] = {}
         self.committed: dict[str, int] = {}
         """Partition -> committed offset."""
-        self._readers: list[LogReader] = []
+        self.refusals: list[str] = []
+        """Reasons for which the next writes of components are refused, one each."""
+        self._listeners: list[Callable[[], None]] = []
 
     def create(self, topic: str, partitions: int) -> None:
         self.topics.setdefault(topic, [[] for _ in range(partitions)])
@@ -48,105 +65,31 @@ class Log:
         offset: int | None = None,
     ) -> int:
         """Add a record; `offset` above the log end leaves a gap, as compaction does. Returns its offset."""
-        self.create(topic, 1)
         log = self.topics[topic][partition]
         end = log[-1].offset + 1 if log else 0
         at = end if offset is None else offset
         if at < end:
             raise ValueError(f"offset {at} of {topic}/{partition} is taken; the log ends at {end}")
         log.append(Message(at, timestamp_ms, key, value, headers or {}))
-        for reader in self._readers:
-            reader.deliver()
+        for listener in self._listeners:
+            listener()
         return at
 
     def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record would have."""
         log = self.topics[topic][partition]
         return log[-1].offset + 1 if log else 0
 
-    def connect(self, reader: LogReader) -> None:
-        self._readers.append(reader)
+    def read(self, topic: str, partition: int, position: int, most: int) -> list[Message]:
+        """At most so many records from this offset on."""
+        log = self.topics[topic][partition]
+        first = bisect_left(log, position, key=lambda message: message.offset)
+        return log[first : first + most]
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this after each record that is added."""
+        self._listeners.append(listener)
 
     def disconnect_all(self) -> None:
-        """The readers' process is gone."""
-        self._readers.clear()
-
-
-class LogReader:
-    """A `components.edges.Reader` of a `Log`."""
-
-    def __init__(
-        self,
-        log: Log,
-        *,
-        topic: str,
-        task_index: int,
-        task_count: int,
-        max_batch: int,
-        on_event: Callable[[ReaderEvent], None],
-        post: Post,
-    ) -> None:
-        self._log, self._topic, self._max_batch = log, topic, max_batch
-        self._on_event, self._post = on_event, post
-        self._granted: set[str] = set()
-        self._positions: dict[str, int] = {}
-        first = zlib.crc32(topic.encode())
-        numbers = range(len(log.topics[topic]))
-        mine = [number for number in numbers if (first + number) % task_count == task_index]
-        self._numbers = {f"{topic}/{number}": number for number in mine}
-        log.connect(self)
-        standings = tuple(
-            Standing(name, number, log.committed.get(name), 0, log.end(topic, number))
-            for name, number in self._numbers.items()
-        )
-        self._tell(Assigned(standings, len(numbers)))
-
-    def _tell(self, event: ReaderEvent) -> None:
-        self._post(lambda: self._on_event(event))
-
-    def start(self, positions: Mapping[str, int]) -> None:
-        self._positions = dict(positions)
-
-    def want(self, partitions: frozenset[str]) -> None:
-        self._granted |= partitions
-        self.deliver()
-
-    def deliver(self) -> None:
-        for name in sorted(self._granted & self._positions.keys()):
-            number, position = self._numbers[name], self._positions[name]
-            found = [m for m in self._log.topics[self._topic][number] if m.offset >= position][: self._max_batch]
-            if not found:
-                continue
-            self._granted.discard(name)
-            self._positions[name] = found[-1].offset + 1
-            offsets, times, keys, values, _ = zip(*found, strict=True)
-            end = self._log.end(self._topic, number)
-            self._tell(Fetched(name, offsets, times, keys, values, self._positions[name], end))
-
-    def commit(self, offsets: Mapping[str, int]) -> None:
-        self._log.committed.update(offsets)
-        self._tell(Committed(dict(offsets)))
-
-    def close(self) -> None:
-        self._granted.clear()
-
-
-class LogWriter:
-    """A `components.edges.Writer` into a `Log`."""
-
-    def __init__(self, log: Log, post: Post) -> None:
-        self._log, self._post = log, post
-
-    def send(
-        self,
-        topic: str,
-        *,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
-        done: Callable[[str | None], None],
-    ) -> None:
-        self._log.append(topic, 0, key=key, value=value, headers=dict(headers))
-        self._post(lambda: done(None))
-
-    def close(self) -> None:
-        """Nothing is on its way."""
+        """The process of those who listen is gone."""
+        self._listeners.clear()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import msgspec
 
-from stormline.connectors.results import Row
+from stormline.connectors.results import LateRecord, Row, key_order, late_order
 from stormline.core.requests import (
     Applied,
     Counted,
@@ -29,8 +26,6 @@ from stormline.core.requests import (
     Unknown,
 )
 from stormline.core.slot import key_value
-
-Post = Callable[[Callable[[], None]], None]
 
 
 @dataclass
@@ -60,7 +55,8 @@ class MemoryStore:
     """One app's store. What is in here survives a crash of the driver's engine, as it would in Redis."""
 
     def __init__(self) -> None:
-        self.run = 1
+        self.run: int | None = None
+        """The run marker: the number of the latest run; None before the first, and once the data is lost."""
         self.halted: str | None = None
         self.commits: dict[str, int] = {}
         self.partitions: dict[str, int] = {}
@@ -68,15 +64,32 @@ class MemoryStore:
         self.slots: dict[tuple[str, int], _Slot] = {}
         self.faults: list[str] = []
         """What happens to the next flushes, one each: "lost" (never arrives) or "unanswered" (applied, reply lost)."""
+        self.down = False
+        """Nothing is answered."""
         self._life = 0
         self._loaded_in: dict[tuple[str, int], int] = {}
 
     def restart(self) -> None:
         """The server was restarted with its data: slots must be loaded again before they are flushed."""
         self._life += 1
+        self.down = False
+
+    def lose_data(self) -> None:
+        """The server was restarted without its data, the run marker included."""
+        self.run, self.halted = None, None
+        for kept in (self.commits, self.partitions, self.ends, self.slots):
+            kept.clear()
+        self.restart()
+
+    def begin_run(self) -> int:
+        """Number this run: an older one can load nothing any more."""
+        self.run = (self.run or 0) + 1
+        return self.run
 
     def ask(self, request: Request) -> Reply:
         """Carry one request out."""
+        if self.down:
+            return Unknown("the server does not answer")
         match request:
             case Load():
                 return self._load(request)
@@ -95,9 +108,13 @@ class MemoryStore:
             case Ends():
                 return Ended(self.ends.get(request.topic))
 
+    def _closed(self) -> str | None:
+        return self.halted or ("Redis has lost the run marker of this app" if self.run is None else None)
+
     def _load(self, load: Load) -> Reply:
-        if self.halted is not None:
-            return Refused(self.halted, halted=True)
+        closed = self._closed()
+        if closed is not None:
+            return Refused(closed, halted=True)
         slot = self.slots.setdefault((load.component, load.slot), _Slot())
         if slot.run > load.run:
             return Refused(f"run {slot.run} of this app owns the slot", outdated=True)
@@ -136,24 +153,31 @@ class MemoryStore:
         return Applied()
 
     def _enter(self, enter: Enter) -> Reply:
-        if self.halted is None:
-            for partition, offset in enter.committed.items():
-                if self.commits.get(partition, -1) < offset:
-                    self.halted = f"Kafka has committed offset {offset} of {partition}: Redis has lost data"
-        if self.halted is not None:
-            return Refused(self.halted, halted=True)
+        closed = self._closed()
+        if closed is not None:
+            return Refused(closed, halted=True)
+        for partition, offset in enter.committed.items():
+            if self.commits.get(partition, -1) < offset:
+                return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
         self.partitions[enter.spout] = max(self.partitions.get(enter.spout, 0), enter.partition_count)
         return Applied()
 
     def _mark(self, mark: Mark) -> Reply:
+        if self.halted is not None:
+            return Refused(self.halted, halted=True)
         for partition, offset in mark.committed.items():
-            if self.commits.get(partition, -1) < mark.previous.get(partition, -1):
-                self.halted = self.halted or f"the mark of {partition} is gone: Redis has lost data"
-            if self.halted is None:
-                self.commits[partition] = max(offset, self.commits.get(partition, -1))
-        return Applied() if self.halted is None else Refused(self.halted, halted=True)
+            known = self.commits.get(partition, -1)
+            if known < mark.previous.get(partition, -1):
+                return self._halt(f"the mark of {partition} is gone: Redis has lost data")
+            if offset > known:
+                self.commits[partition] = offset
+        return Applied()
 
-    def rows(self, component: str) -> Iterator[Row]:
+    def _halt(self, why: str) -> Refused:
+        self.halted = why
+        return Refused(why, halted=True)
+
+    def rows(self, component: str) -> list[Row]:
         """The results of a component, as `stormline.Results` gives them: by start of the window, then by key."""
         found = [
             Row(
@@ -165,28 +189,18 @@ class MemoryStore:
                 w.revision,
                 msgspec.json.decode(raw),
             )
-            for (owner, _), slot in self.slots.items()
-            if owner == component
+            for slot in self._slots(component)
             for (_, start), w in slot.windows.items()
             for key, raw in w.results.items()
         ]
-        yield from sorted(found, key=lambda row: (row.start_ms, str(row.key)))
+        return sorted(found, key=lambda row: (row.start_ms, key_order(row.key)))
 
-    def late(self, component: str) -> list[dict[str, Any]]:
-        """The late records kept of a component, in the order of their numbers within a slot."""
-        slots = [slot for (owner, _), slot in self.slots.items() if owner == component]
-        return [msgspec.json.decode(raw) for slot in slots for _, raw in sorted(slot.late_records.items())]
+    def late(self, component: str) -> tuple[int, list[LateRecord]]:
+        """How many records of a component were late, and those kept, as `stormline.Results` gives them."""
+        slots = self._slots(component)
+        raws = [raw for slot in slots for raw in slot.late_records.values()]
+        records = [LateRecord(component, **msgspec.json.decode(raw)) for raw in raws]
+        return sum(slot.late for slot in slots), sorted(records, key=late_order)
 
-
-class TaskStore:
-    """One task's view: replies are posted, never given from within the call."""
-
-    def __init__(self, store: MemoryStore, post: Post) -> None:
-        self._store, self._post = store, post
-
-    def submit(self, requests: Sequence[Request], done: Callable[[list[Reply]], None]) -> None:
-        replies = [self._store.ask(request) for request in requests]
-        self._post(partial(done, replies))
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def _slots(self, component: str) -> list[_Slot]:
+        return [slot for (owner, _), slot in self.slots.items() if owner == component]

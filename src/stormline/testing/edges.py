@@ -1,0 +1,132 @@
+"""Edges made of memory: what a component under test gets for its reader, writer and store.
+
+Like the real edges, these never call back from within a call: what happens is posted to the task's thread.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Standing
+from stormline.core.requests import Reply, Request
+from stormline.testing.log import Log
+from stormline.testing.store import MemoryStore
+
+Post = Callable[[Callable[[], None]], None]
+
+
+class MemoryEdges:
+    """`components.edges.Edges` of a log and a store."""
+
+    def __init__(self, log: Log, store: MemoryStore) -> None:
+        self._log, self._store = log, store
+
+    def reader(self, *, group: str, **settings: Any) -> LogReader:
+        return LogReader(self._log, **settings)
+
+    def writer(self, *, post: Post) -> LogWriter:
+        return LogWriter(self._log, post)
+
+    def store(self, *, app: str, post: Post) -> TaskStore:
+        return TaskStore(self._store, post)
+
+
+class LogReader:
+    """A `components.edges.Reader` of a `Log`."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        topic: str,
+        task_index: int,
+        task_count: int,
+        max_batch: int,
+        on_event: Callable[[ReaderEvent], None],
+        post: Post,
+    ) -> None:
+        self._log, self._topic, self._max_batch = log, topic, max_batch
+        self._on_event, self._post = on_event, post
+        self._granted: set[str] = set()
+        self._positions: dict[str, int] = {}
+        first = zlib.crc32(topic.encode())
+        numbers = range(len(log.topics[topic]))
+        mine = [number for number in numbers if (first + number) % task_count == task_index]
+        self._numbers = {f"{topic}/{number}": number for number in mine}
+        log.listen(lambda: post(self._deliver))
+        standings = tuple(
+            Standing(name, number, log.committed.get(name), 0, log.end(topic, number))
+            for name, number in self._numbers.items()
+        )
+        self._tell(Assigned(standings, len(numbers)))
+
+    def _tell(self, event: ReaderEvent) -> None:
+        self._post(lambda: self._on_event(event))
+
+    def start(self, positions: Mapping[str, int]) -> None:
+        self._positions = dict(positions)
+
+    def want(self, partitions: frozenset[str]) -> None:
+        self._granted |= partitions
+        self._deliver()
+
+    def _deliver(self) -> None:
+        for name in sorted(self._granted & self._positions.keys()):
+            number, position = self._numbers[name], self._positions[name]
+            found = self._log.read(self._topic, number, position, self._max_batch)
+            if not found:
+                continue
+            self._granted.discard(name)
+            self._positions[name] = found[-1].offset + 1
+            offsets, times, keys, values, _ = zip(*found, strict=True)
+            end = self._log.end(self._topic, number)
+            self._tell(Fetched(name, offsets, times, keys, values, self._positions[name], end))
+
+    def commit(self, offsets: Mapping[str, int]) -> None:
+        self._log.committed.update(offsets)
+        self._tell(Committed(dict(offsets)))
+
+    def close(self) -> None:
+        self._granted.clear()
+
+
+class LogWriter:
+    """A `components.edges.Writer` into a `Log`."""
+
+    def __init__(self, log: Log, post: Post) -> None:
+        self._log, self._post = log, post
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        done: Callable[[str | None], None],
+    ) -> None:
+        refusal = self._log.refusals.pop(0) if self._log.refusals else None
+        if refusal is None:
+            self._log.create(topic, 1)
+            self._log.append(topic, 0, key=key, value=value, headers=dict(headers))
+        self._post(lambda: done(refusal))
+
+    def close(self) -> None:
+        """Nothing is on its way."""
+
+
+class TaskStore:
+    """One task's view: replies are posted, never given from within the call."""
+
+    def __init__(self, store: MemoryStore, post: Post) -> None:
+        self._store, self._post = store, post
+
+    def submit(self, requests: Sequence[Request], done: Callable[[list[Reply]], None]) -> None:
+        replies = [self._store.ask(request) for request in requests]
+        self._post(partial(done, replies))
+
+    def close(self) -> None:
+        """Nothing is open."""
