@@ -14,7 +14,7 @@ Read in this order:
 10. core/aggregate.py             what is computed over a window
 11. connectors/flush.lua          one atomic write of a slot
 12. components/wiring.py          `.spec()` made into Storm's streams and groupings
-13. engine/inline.py              the local Storm: all tasks in one process and one thread
+13. engine/worker.py              the local Storm: all tasks in one process and one thread
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from typing import Any
 
 from stormline.components.host import Tuple
 from stormline.core.status import Status
+from stormline.engine.deployment import Deployment
 from stormline.engine.groupings import Grouping
-from stormline.engine.inline import InlineEngine
 from stormline.engine.topology import ComponentSpec, StreamSpec, Subscription, TopologySpec
+from stormline.engine.worker import Worker
 
 SHUFFLE = Grouping("shuffle")
 DEFAULT = {"default": StreamSpec(("number",))}
@@ -139,12 +140,10 @@ class Bench:
         self.components.append(ComponentSpec(name, make, False, tasks, inputs=inputs, **spec))
         return self
 
-    def start(self, *, seed: int | None = None, clock: Any = None, **conf: Any) -> InlineEngine:
+    def start(self, *, seed: int | None = None, clock: Any = None, **conf: Any) -> Worker:
         conf = {"topology." + key.replace("_", "."): value for key, value in conf.items()}
-        self.engine = InlineEngine(
-            TopologySpec(tuple(self.components)),
-            name="bench",
-            conf=conf,
+        self.engine = Worker(
+            Deployment(TopologySpec(tuple(self.components)), name="bench", conf=conf),
             edges=None,  # type: ignore[arg-type]
             clock=clock or self.clock,
             seed=seed,

@@ -1,11 +1,12 @@
 """A streamparse topology read into plain data, and laid out over tasks."""
 
 import pytest
+from engine_parts import Bench, Numbers, holds
 from streamparse import Bolt, Grouping, Spout, Stream, Topology
 
 from stormline.core.errors import SettingsError
 from stormline.engine import groupings
-from stormline.engine.conf import component_conf, positive
+from stormline.engine.conf import component_conf
 from stormline.engine.deployment import Deployment
 from stormline.engine.topology import ComponentSpec, StreamSpec, Subscription, TopologySpec, read_topology
 
@@ -173,14 +174,38 @@ def test_the_configuration_given_to_the_engine_wins_over_the_topologys_own():
     )
 
 
-def test_topologies_without_ackers_are_refused():
-    """Nothing would say what is taken care of."""
-    with pytest.raises(SettingsError, match=r"topology.acker.executors is 0"):
-        plan(spout(), conf={"topology.acker.executors": 0})
+def test_our_components_are_refused_without_ackers():
+    """
+    Nothing would say what is taken care of, and records could be lost.
+    """
+    ours = spout(conf={"stormline.schema": "m:S"})
+
+    with pytest.raises(SettingsError, match=r"topology.acker.executors is 0: spout would not know"):
+        plan(ours, conf={"topology.acker.executors": 0})
 
 
-@pytest.mark.parametrize("value", ["5", 0, -1, 1.5, True])
-def test_a_setting_that_is_no_positive_whole_number_is_refused(value):
-    """The error names the key and what came."""
-    with pytest.raises(SettingsError, match="topology.message.timeout.secs is "):
-        positive({"topology.message.timeout.secs": value}, "topology.message.timeout.secs")
+def test_without_ackers_a_spout_is_acked_inside_emit():
+    """
+    As Storm does for other topologies: `ack` comes before `emit` returns, and nothing fails or times out.
+    """
+    bench = Bench([1], make=lambda: Telling(bench.trace, bench.waiting)).bolt("a", holds)
+    bench.start(acker_executors=0, message_timeout_secs=1)
+    bench.drain()
+    bench.clock.advance(60_000)
+    bench.drain()
+
+    assert [what for _, _, what, _ in bench.trace if what in ("emit", "ack", "emitted", "fail")] == [
+        "emit",
+        "ack",
+        "emitted",
+    ]
+
+
+class Telling(Numbers):
+    """Notes when its `emit` has returned."""
+
+    def next_tuple(self):
+        emitted = super().next_tuple()
+        if emitted:
+            self.note("emitted")
+        return emitted

@@ -4,7 +4,9 @@ from typing import cast
 
 from stormline import FilterBolt, KafkaSpout, Record, Topology
 from stormline.components.edges import Edges
-from stormline.engine.inline import InlineEngine
+from stormline.engine.deployment import Deployment
+from stormline.engine.topology import read_topology
+from stormline.engine.worker import Worker
 from stormline.testing import Log, ManualClock, MemoryStore
 from stormline.testing.edges import MemoryEdges
 
@@ -37,7 +39,7 @@ def test_a_spout_at_rest_waits_for_nothing_it_may_not_emit() -> None:
     log.create("readings", 1)
     conf = {"stormline.app": "test", "stormline.run": store.begin_run()}
     edges = cast(Edges, MemoryEdges(log, store))
-    engine = InlineEngine(Pipeline, name="test", conf=conf, edges=edges, clock=clock)
+    engine = Worker(Deployment(read_topology(Pipeline), name="test", conf=conf), edges=edges, clock=clock)
     engine.start()
     log.append("readings", 0, key=None, value=b'{"at": 1}')
     while engine.status()["readings"][0].records_out == 0:

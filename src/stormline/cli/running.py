@@ -19,7 +19,9 @@ from stormline.connectors.redis import begin_run
 from stormline.connectors.results import Results
 from stormline.core.errors import StateError
 from stormline.engine.clock import WallClock
-from stormline.engine.inline import InlineEngine
+from stormline.engine.deployment import Deployment
+from stormline.engine.topology import read_topology
+from stormline.engine.worker import Worker
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -59,10 +61,9 @@ class Running:
         self._feeding = Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, say=self._screen.say)
         self._clock = WallClock()
         self._edges = ServerEdges(brokers=servers.kafka, redis_url=servers.redis_url)
-        self._engine = InlineEngine(
-            loaded.topology,
-            name=loaded.app,
-            conf={"stormline.app": loaded.app, "stormline.run": number, "stormline.bounded": bounded},
+        conf = {"stormline.app": loaded.app, "stormline.run": number, "stormline.bounded": bounded}
+        self._engine = Worker(
+            Deployment(read_topology(loaded.topology), name=loaded.app, conf=conf),
             edges=self._edges,
             clock=self._clock,
         )

@@ -8,7 +8,7 @@ A host calls a component from one thread only, and never while another call to i
 3. `on_time(now_ms)` once `due_ms` is reached; the host reads `due_ms` after every call. None: nothing is waited for.
 4. `close()` once, at an orderly end. Never after a crash.
 
-`Fenced` raised from any call: the host drops the task and makes it anew; its unacked tuples fail.
+`Fenced` or `Died` raised from any call: the host drops the task and makes it anew; its unacked tuples fail.
 """
 
 from __future__ import annotations
@@ -61,10 +61,13 @@ class Host(Protocol):
         *,
         stream: str = "default",
         anchors: Sequence[Tuple] = (),
-        message_id: str | None = None,
+        message_id: Any = None,
         task: int | None = None,
-    ) -> None:
-        """Send a tuple. Spouts give `message_id` to have it tracked, bolts `anchors`; `task` is for direct streams."""
+    ) -> Sequence[int]:
+        """Send a tuple; the ids of the tasks that receive it.
+
+        Spouts give `message_id` to have it tracked, bolts `anchors`; `task` is for direct streams.
+        """
 
     def ack(self, tup: Tuple) -> None:
         """The tuple and all that was anchored to it by this bolt is taken care of. Once a tuple."""
@@ -72,8 +75,21 @@ class Host(Protocol):
     def fail(self, tup: Tuple) -> None:
         """The spout shall emit it again. Once a tuple, instead of `ack`."""
 
+    def log(self, level: int, message: str) -> None:
+        """A line in this task's log; levels are those of Python's logging."""
+
     def report_error(self, message: str) -> None:
         """Show an error to the operator; the component goes on."""
+
+    def handshake(self) -> dict[str, Any]:
+        """`conf` and `context` in the shape of Storm's multilang handshake."""
+
+    def watch(self, fd: int, on_ready: Callable[[], None], *, write: bool = False) -> None:
+        """Call `on_ready` on the component's thread whenever the file descriptor can be read (or written); one callback
+        for each direction."""
+
+    def unwatch(self, fd: int, *, write: bool = False) -> None:
+        """End a watch; before the file descriptor is closed."""
 
     def now_ms(self) -> int:
         """Wall-clock time, ms since the epoch; never goes back within one host."""
@@ -106,9 +122,9 @@ class SpoutComponent(Component, Protocol):
     def next_tuple(self) -> bool:
         """Emit at most one batch; False if there was nothing to emit (the host may then rest until something comes)."""
 
-    def ack(self, message_id: str) -> None: ...
+    def ack(self, message_id: Any) -> None: ...
 
-    def fail(self, message_id: str) -> None: ...
+    def fail(self, message_id: Any) -> None: ...
 
 
 class BoltComponent(Component, Protocol):

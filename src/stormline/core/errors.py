@@ -40,3 +40,7 @@ class StateError(StormlineError):
 
 class Fenced(StormlineError):
     """Another task owns one of this task's slots now; this one must end (protocol K4)."""
+
+
+class Died(StormlineError):
+    """The process of one task is gone, by the user's code or from outside; on a cluster Storm would start it again."""

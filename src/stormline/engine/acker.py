@@ -31,19 +31,30 @@ class Acker:
 
     def init(self, root: int, edges: int, spout_task: int) -> Verdict | None:
         """The spout sent a tuple; `edges` is the XOR of the edge ids towards its receivers."""
-        tree = self._trees.get(root) or self._begin(root)
+        tree = self._trees.get(root)
+        if tree is None:
+            if edges == 0:
+                return Verdict(root, spout_task, acked=True)  # nobody receives it
+            self._trees.add(root, _Tree(edges, spout_task))
+            return None
         tree.value ^= edges
         tree.spout_task = spout_task
         return self._judge(root, tree)
 
     def ack(self, root: int, edges: int) -> Verdict | None:
         """A bolt acked: `edges` is the edge id of its input XOR those of all tuples that it anchored to it."""
-        tree = self._trees.get(root) or self._begin(root)
+        tree = self._trees.get(root)
+        if tree is None:
+            self._trees.add(root, _Tree(edges, None))
+            return None
         tree.value ^= edges
-        return self._judge(root, tree)
+        return None if tree.value and not tree.failed else self._judge(root, tree)
 
     def fail(self, root: int) -> Verdict | None:
-        tree = self._trees.get(root) or self._begin(root)
+        tree = self._trees.get(root)
+        if tree is None:
+            tree = _Tree(0, None)
+            self._trees.add(root, tree)
         tree.failed = True
         return self._judge(root, tree)
 
@@ -55,11 +66,6 @@ class Acker:
     def __len__(self) -> int:
         return len(self._trees)
 
-    def _begin(self, root: int) -> _Tree:
-        tree = _Tree()
-        self._trees.add(root, tree)
-        return tree
-
     def _judge(self, root: int, tree: _Tree) -> Verdict | None:
         if (tree.value and not tree.failed) or tree.spout_task is None:
             return None
@@ -70,9 +76,9 @@ class Acker:
 class _Tree:
     __slots__ = ("failed", "spout_task", "value")
 
-    def __init__(self) -> None:
-        self.value = 0
-        self.spout_task: int | None = None
+    def __init__(self, value: int, spout_task: int | None) -> None:
+        self.value = value
+        self.spout_task = spout_task
         self.failed = False
 
 
@@ -107,6 +113,14 @@ class RotatingMap(Generic[K, V]):
         expired = self._buckets.pop()
         self._buckets.insert(0, {})
         return expired
+
+    def clear(self) -> dict[K, V]:
+        """Take all out; the older ones come first."""
+        everything: dict[K, V] = {}
+        for bucket in reversed(self._buckets):
+            everything |= bucket
+            bucket.clear()
+        return everything
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets))

@@ -8,8 +8,9 @@ from typing import Any
 from stormline.components.host import Context
 from stormline.core.errors import SettingsError
 from stormline.engine.conf import DEFAULTS, component_conf, positive
+from stormline.engine.handshake import handshake
 from stormline.engine.routes import subscribers
-from stormline.engine.tasks import ACKER, assign_tasks, executors, task_count
+from stormline.engine.tasks import ACKER, assign_tasks, executors, spread, task_count
 from stormline.engine.topology import TopologySpec
 
 
@@ -29,6 +30,10 @@ class Deployment:
         """Component -> its task ids, ascending; `__acker` included."""
         self.hosted = {task: self.specs[name] for name, ids in self.tasks.items() if name in self.specs for task in ids}
         """Task id -> its component, for all tasks but the ackers, ascending."""
+        self.workers = positive(self.conf, "topology.workers") or 1
+        runs = [run for name, ids in self.tasks.items() for run in executors(ids, self._parallelism(name))]
+        self.place = spread(runs, self.workers)
+        """Task id -> number of its worker, ackers included."""
         timeout_secs = positive(self.conf, "topology.message.timeout.secs")
         timeouts = self.conf["topology.enable.message.timeouts"]
         self.timeout_ms = timeout_secs * 1000 if timeouts and timeout_secs else None
@@ -61,6 +66,14 @@ class Deployment:
             conf=self._confs[spec.name],
         )
 
+    def handshake(self, task: int) -> dict[str, Any]:
+        """What Storm would tell this task at the start; see `engine.handshake`."""
+        spec = self.hosted[task]
+        return handshake(spec, task, self.topology, self.tasks, self._confs[spec.name])
+
+    def _parallelism(self, component: str) -> int:
+        return self.specs[component].parallelism if component in self.specs else len(self.tasks[component])
+
     def _counts(self) -> Iterator[tuple[str, int]]:
         for spec in self.topology.components:
             merged = {**self.conf, **spec.conf}
@@ -73,10 +86,14 @@ class Deployment:
                 ),
             )
         if self.conf.get("topology.acker.executors") == 0:
-            raise SettingsError(
-                "topology.acker.executors is 0: nobody would know which tuples are taken care of, and records could be "
-                "lost; leave it unset, or set 1"
-            )
+            ours = [spec.name for spec in self.topology.components if "stormline.schema" in spec.conf]
+            if ours:
+                raise SettingsError(
+                    f"topology.acker.executors is 0: {', '.join(ours)} would not know which records are taken care of, "
+                    "and could lose some; leave it unset, or set 1"
+                )
+            yield ACKER, 0
+            return
         yield ACKER, positive(self.conf, "topology.acker.executors") or positive(self.conf, "topology.workers") or 1
 
     def _numbers(self, key: str, *, spouts: bool) -> Iterator[tuple[int, int]]:

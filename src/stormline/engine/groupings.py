@@ -45,7 +45,6 @@ def chooser(grouping: Grouping, stream_fields: Sequence[str], tasks: Sequence[in
         case "direct":
             return None
         case "shuffle" | "local_or_shuffle":
-            # One process holds every task, so all of them are local.
             return _in_turn(each, random)
         case "none":
             return lambda values: random.choice(each)

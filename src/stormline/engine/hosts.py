@@ -8,93 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from stormline.components.edges import Edges
 from stormline.components.host import BoltComponent, Component, Context, SpoutComponent, Tuple
 from stormline.core.errors import UserCodeError
-from stormline.engine.acker import Acker, RotatingMap, Verdict
-from stormline.engine.clock import Clock
-from stormline.engine.mail import Mail
+from stormline.engine.acker import RotatingMap
+from stormline.engine.bus import Bus, Received
+from stormline.engine.reactor import Reactor
 from stormline.engine.routes import Route
 
-log = logging.getLogger("stormline.engine")
-
-
-class Completion(NamedTuple):
-    """On its way to a spout: its tuple is acked, or failed."""
-
-    message_id: str
-    acked: bool
-
-
-class Received:
-    """A tuple on its way to a bolt, then in the bolt's hands."""
-
-    __slots__ = ("made", "roots", "tuple")
-
-    def __init__(self, tup: Tuple, roots: dict[int, int]) -> None:
-        self.tuple = tup
-        self.roots = roots
-        """Root id -> edge id of this tuple; empty if nobody tracks it."""
-        self.made = 0
-        """XOR of the edge ids of the tuples anchored to it."""
-
-
-class Bus:
-    """What all tasks of one engine share."""
-
-    def __init__(self, clock: Clock, mail: Mail[Received | Completion], ids: Random, acker_task: int) -> None:
-        self.clock = clock
-        self.mail = mail
-        self.inbox: SimpleQueue[tuple[TaskHost | None, Callable[[], None]]] = SimpleQueue()
-        """Posted calls, each with the incarnation that posted it; None: the engine's own."""
-        self.acker = Acker()
-        self.pending: dict[int, RotatingMap[int, str]] = {}
-        """Spout task -> root -> message id of each tuple it waits for."""
-        self.random_64 = ids.getrandbits
-        self._acker_task = acker_task
-        self._sent = 0
-
-    def send(self, source: Context, stream: str, target: int, values: Any, roots: dict[int, int]) -> None:
-        self._sent += 1
-        tup = Tuple._make((self._sent, source.component, stream, source.task, values))
-        self.mail.put(source.task, target, Received(tup, roots))
-
-    def conclude(self, verdict: Verdict | None) -> None:
-        """Tell the spout, unless it no longer waits: its tuple timed out before, or it died."""
-        if verdict is None:
-            return
-        message_id = self.pending[verdict.spout_task].pop(verdict.root)
-        if message_id is not None:
-            self.complete(verdict.spout_task, message_id, acked=verdict.acked)
-
-    def complete(self, spout_task: int, message_id: str, *, acked: bool) -> None:
-        self.mail.put(self._acker_task, spout_task, Completion(message_id, acked))
-
-    def time_out(self) -> None:
-        """A message timeout has passed: what spouts emitted one to two of them ago has failed."""
-        for task, pending in self.pending.items():
-            for message_id in pending.rotate().values():
-                self.complete(task, message_id, acked=False)
-        self.acker.rotate()
-
-    def bury(self, host: TaskHost) -> None:
-        """A task died: nobody waits for its tuples any more, and those on their way to it or in its hands fail."""
-        task = host.context.task
-        held = [parcel for parcel in self.mail.drop(task) if isinstance(parcel, Received)]
-        if isinstance(host, SpoutHost):
-            self.pending[task] = RotatingMap(2)
-        if isinstance(host, BoltHost):
-            held += host.received.values()
-        for received in held:
-            self.fail_trees(received)
-
-    def fail_trees(self, received: Received) -> None:
-        for root in received.roots:
-            self.conclude(self.acker.fail(root))
+log = logging.getLogger("stormline.task")
+NO_ROOTS: Mapping[int, int] = {}
 
 
 class TaskHost:
@@ -102,31 +27,62 @@ class TaskHost:
 
     component: Component
 
-    def __init__(self, context: Context, edges: Edges, bus: Bus, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        edges: Edges,
+        bus: Bus,
+        reactor: Reactor,
+        routes: Mapping[str, Route],
+        handshake: Callable[[], dict[str, Any]],
+    ) -> None:
         self.context = context
         self.edges = edges
+        self.handshake = handshake
         self.dead = False
+        self.worked = False
+        """It has emitted, acked or failed something."""
         self._bus = bus
+        self._reactor = reactor
         self._routes = routes
+        self._watched: set[tuple[int, bool]] = set()
+
+    def log(self, level: int, message: str) -> None:
+        log.log(level, "%s: %s", self, message)
 
     def report_error(self, message: str) -> None:
-        log.error("%s: %s", self, message)
+        self.log(logging.ERROR, message)
 
     def now_ms(self) -> int:
         return self._bus.clock.now_ms()
 
     def post(self, call: Callable[[], None]) -> None:
-        self._bus.inbox.put((self, call))
+        self._reactor.post(self, call)
+
+    def watch(self, fd: int, on_ready: Callable[[], None], *, write: bool = False) -> None:
+        self._watched.add((fd, write))
+        self._reactor.watch(fd, lambda: self._reactor.call(self, on_ready), write=write)
+
+    def unwatch(self, fd: int, *, write: bool = False) -> None:
+        if (fd, write) in self._watched:
+            self._watched.discard((fd, write))
+            self._reactor.unwatch(fd, write=write)
+
+    def die(self) -> None:
+        """Nothing comes from or to this incarnation any more."""
+        self.dead = True
+        for fd, write in tuple(self._watched):
+            self.unwatch(fd, write=write)
 
     def __str__(self) -> str:
         return f"{self.context.component} (task {self.context.task})"
 
-    def _route(self, stream: str) -> Route:
+    def _targets(self, stream: str, values: Any, task: int | None) -> Sequence[int]:
         route = self._routes.get(stream)
         if route is None:
             declared = ", ".join(map(repr, self._routes)) or "none"
             raise UserCodeError(f"{self}: emits on the undeclared stream {stream!r}; it declares {declared}")
-        return route
+        return route.targets(values, task)
 
 
 class SpoutHost(TaskHost):
@@ -134,10 +90,10 @@ class SpoutHost(TaskHost):
 
     component: SpoutComponent
 
-    def __init__(self, context: Context, edges: Edges, bus: Bus, routes: Mapping[str, Route]) -> None:
-        super().__init__(context, edges, bus, routes)
-        self._pending: RotatingMap[int, str] = RotatingMap(2)
-        bus.pending[context.task] = self._pending
+    def __init__(self, context: Context, *others: Any) -> None:
+        super().__init__(context, *others)
+        self.pending: RotatingMap[int, Any] = RotatingMap(2)
+        self._bus.pending[context.task] = self.pending
 
     def emit(
         self,
@@ -145,27 +101,31 @@ class SpoutHost(TaskHost):
         *,
         stream: str = "default",
         anchors: Sequence[Tuple] = (),
-        message_id: str | None = None,
+        message_id: Any = None,
         task: int | None = None,
-    ) -> None:
+    ) -> Sequence[int]:
         if self.dead:
-            return
+            return ()
         if anchors:
             raise UserCodeError(f"{self}: a spout has no tuples to anchor to; give a message_id")
-        bus = self._bus
-        targets = self._route(stream).targets(values, task)
-        if message_id is None:
+        self.worked = True
+        targets = self._targets(stream, values, task)
+        bus, context = self._bus, self.context
+        if message_id is None or not bus.ackers:
             for target in targets:
-                bus.send(self.context, stream, target, values, {})
-            return
-        root = bus.random_64(64)
+                bus.send(context, stream, target, values, NO_ROOTS)
+            if message_id is not None:
+                self.component.ack(message_id)
+            return targets
+        root = bus.new_root()
         edges = 0
         for target in targets:
             edge = bus.random_64(64)
             edges ^= edge
-            bus.send(self.context, stream, target, values, {root: edge})
-        self._pending.add(root, message_id)
-        bus.conclude(bus.acker.init(root, edges, self.context.task))
+            bus.send(context, stream, target, values, {root: edge})
+        self.pending.add(root, message_id)
+        bus.begin(root, edges, context.task)
+        return targets
 
     def ack(self, tup: Tuple) -> None:
         raise UserCodeError(f"{self}: a spout receives no tuples and acks none")
@@ -178,8 +138,8 @@ class BoltHost(TaskHost):
 
     component: BoltComponent
 
-    def __init__(self, context: Context, edges: Edges, bus: Bus, routes: Mapping[str, Route]) -> None:
-        super().__init__(context, edges, bus, routes)
+    def __init__(self, context: Context, *others: Any) -> None:
+        super().__init__(context, *others)
         self.received: dict[str | int, Received] = {}
         """Tuples neither acked nor failed yet."""
 
@@ -189,37 +149,40 @@ class BoltHost(TaskHost):
         *,
         stream: str = "default",
         anchors: Sequence[Tuple] = (),
-        message_id: str | None = None,
+        message_id: Any = None,
         task: int | None = None,
-    ) -> None:
+    ) -> Sequence[int]:
         if self.dead:
-            return
+            return ()
         if message_id is not None:
             raise UserCodeError(f"{self}: only spouts give a message_id; a bolt anchors to its input")
+        self.worked = True
         causes = [self._held(anchor, "anchors to") for anchor in anchors]
-        bus = self._bus
-        for target in self._route(stream).targets(values, task):
+        targets = self._targets(stream, values, task)
+        bus, context = self._bus, self.context
+        for target in targets:
             roots: dict[int, int] = {}
             for cause in causes:
                 edge = bus.random_64(64)
                 cause.made ^= edge
                 for root in cause.roots:
                     roots[root] = roots.get(root, 0) ^ edge
-            bus.send(self.context, stream, target, values, roots)
+            bus.send(context, stream, target, values, roots)
+        return targets
 
     def ack(self, tup: Tuple) -> None:
         if self.dead:
             return
-        received = self._held(tup, "acks")
-        del self.received[tup.id]
+        received = self.received.pop(tup.id, None) or self._held(tup, "acks")
+        self.worked = True
         for root, edge in received.roots.items():
-            self._bus.conclude(self._bus.acker.ack(root, edge ^ received.made))
+            self._bus.ack(root, edge ^ received.made)
 
     def fail(self, tup: Tuple) -> None:
         if self.dead:
             return
-        received = self._held(tup, "fails")
-        del self.received[tup.id]
+        received = self.received.pop(tup.id, None) or self._held(tup, "fails")
+        self.worked = True
         self._bus.fail_trees(received)
 
     def _held(self, tup: Tuple, does: str) -> Received:

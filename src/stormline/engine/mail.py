@@ -1,4 +1,4 @@
-"""Tuples and completions on their way: two orders in which they arrive.
+"""Tuples and completions on their way inside one worker: two orders in which they arrive.
 
 Both keep Storm's promise, first in first out per (sending task, receiving task), and neither promises more.
 """
@@ -17,14 +17,14 @@ class Mail(Protocol[P]):
 
     def put(self, source: int, target: int, parcel: P) -> None: ...
 
-    def take(self) -> tuple[int, P] | None:
-        """The next (receiving task, parcel)."""
+    def take(self) -> tuple[int, P]:
+        """The next (receiving task, parcel); there is one."""
 
     def drop(self, target: int) -> list[P]:
         """Take out all that waits for this task."""
 
-    def __bool__(self) -> bool:
-        """Something is on its way."""
+    def __len__(self) -> int:
+        """How many are on their way."""
 
 
 class InOrder(Generic[P]):
@@ -32,20 +32,20 @@ class InOrder(Generic[P]):
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, P]] = deque()
+        self.take = self._waiting.popleft
 
     def put(self, source: int, target: int, parcel: P) -> None:
         self._waiting.append((target, parcel))
 
-    def take(self) -> tuple[int, P] | None:
-        return self._waiting.popleft() if self._waiting else None
-
     def drop(self, target: int) -> list[P]:
         dropped = [parcel for to, parcel in self._waiting if to == target]
-        self._waiting = deque(entry for entry in self._waiting if entry[0] != target)
+        kept = [entry for entry in self._waiting if entry[0] != target]
+        self._waiting.clear()
+        self._waiting.extend(kept)
         return dropped
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
 
 class Drawn(Generic[P]):
@@ -66,9 +66,7 @@ class Drawn(Generic[P]):
             self._pairs.append(pair)
         queue.append(parcel)
 
-    def take(self) -> tuple[int, P] | None:
-        if not self._pairs:
-            return None
+    def take(self) -> tuple[int, P]:
         at = self._random.randrange(len(self._pairs))
         pair = self._pairs[at]
         queue = self._queues[pair]
@@ -84,5 +82,5 @@ class Drawn(Generic[P]):
         self._pairs = [pair for pair in self._pairs if pair[1] != target]
         return [parcel for pair in gone for parcel in self._queues.pop(pair)]
 
-    def __bool__(self) -> bool:
-        return bool(self._pairs)
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))

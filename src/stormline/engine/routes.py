@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -31,33 +31,45 @@ class Route(NamedTuple):
         As `Task.getOutgoingTasks`: naming a task that does not subscribe sends nothing; mixing direct and regular is
         an error.
         """
-        if len(values) != self.width:
-            raise UserCodeError(f"{self.name}: emits {len(values)} values, the stream declares {self.width} fields")
+        name, width, choosers, regular, direct = self
+        if len(values) != width:
+            raise UserCodeError(f"{name}: emits {len(values)} values, the stream declares {width} fields")
         if task is not None:
-            if task in self.regular:
-                raise UserCodeError(f"{self.name}: emits to task {task}, which has no direct grouping there")
-            return (task,) if task in self.direct else ()
-        if self.direct:
-            raise UserCodeError(f"{self.name}: is read with the direct grouping; name the receiving task")
+            if task in regular:
+                raise UserCodeError(f"{name}: emits to task {task}, which has no direct grouping there")
+            return (task,) if task in direct else ()
+        if direct:
+            raise UserCodeError(f"{name}: is read with the direct grouping; name the receiving task")
         try:
-            if len(self.choosers) == 1:
-                return self.choosers[0](values)
-            return [target for choose in self.choosers for target in choose(values)]
+            if len(choosers) == 1:
+                return choosers[0](values)
+            return [target for choose in choosers for target in choose(values)]
         except UserCodeError as error:
-            raise UserCodeError(f"{self.name}: {error}") from error
+            raise UserCodeError(f"{name}: {error}") from error
 
 
 def routes_of(
-    component: ComponentSpec, task: int, topology: TopologySpec, tasks: Mapping[str, Sequence[int]], random: Random
+    component: ComponentSpec,
+    task: int,
+    topology: TopologySpec,
+    tasks: Mapping[str, Sequence[int]],
+    local: Collection[int],
+    random: Random,
 ) -> dict[str, Route]:
-    """The routes of one task of `component`, by stream. Each sending task keeps its own place in a shuffle."""
+    """The routes of one task of `component`, by stream. Each sending task keeps its own place in a shuffle.
+
+    `local`: the tasks in the sender's own worker.
+    """
     routes = {}
     for name, stream in component.streams.items():
         choosers: list[Choose] = []
         regular: set[int] = set()
         direct: set[int] = set()
         for subscriber, grouping in subscribers(component.name, name, topology):
-            choose = chooser(grouping, stream.fields, tasks[subscriber], random)
+            receivers = tasks[subscriber]
+            if grouping.kind == "local_or_shuffle":
+                receivers = [receiver for receiver in receivers if receiver in local] or receivers
+            choose = chooser(grouping, stream.fields, receivers, random)
             if choose is None:
                 direct.update(tasks[subscriber])
             else:

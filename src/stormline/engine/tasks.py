@@ -44,5 +44,14 @@ def executors(tasks: Sequence[int], count: int) -> list[Sequence[int]]:
     return runs
 
 
+def spread(runs: Sequence[Sequence[int]], workers: int) -> dict[int, int]:
+    """Task -> worker (from 0): executors, in the order of their first tasks, are dealt out in turn.
+
+    Source: `EvenScheduler.scheduleTopology`.
+    """
+    dealt = enumerate(sorted(runs, key=lambda run: run[0]))
+    return {task: number % workers for number, run in dealt for task in run}
+
+
 def _java_order(name: str) -> bytes:
     return name.encode("utf-16-be", "surrogatepass")

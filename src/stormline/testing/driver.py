@@ -29,7 +29,9 @@ from stormline.core.duration import duration_ms
 from stormline.core.record import Record
 from stormline.core.slot import key_text
 from stormline.core.status import Status
-from stormline.engine.inline import InlineEngine
+from stormline.engine.deployment import Deployment
+from stormline.engine.topology import read_topology
+from stormline.engine.worker import Worker
 from stormline.testing.clock import ManualClock
 from stormline.testing.edges import MemoryEdges
 from stormline.testing.log import DeadLetter, Log
@@ -78,15 +80,14 @@ class Driver:
         self._start()
 
     def _start(self) -> None:
-        self._engine = InlineEngine(
-            self._topology,
-            name="test",
-            conf={
-                "stormline.app": "test",
-                "stormline.run": self.store.begin_run(),
-                "stormline.bounded": self._bounded,
-                TAKEN: self.out,
-            },
+        conf = {
+            "stormline.app": "test",
+            "stormline.run": self.store.begin_run(),
+            "stormline.bounded": self._bounded,
+            TAKEN: self.out,
+        }
+        self._engine = Worker(
+            Deployment(read_topology(self._topology), name="test", conf=conf),
             edges=cast(Edges, MemoryEdges(self.log, self.store)),
             clock=self.clock,
             seed=self._seed,
