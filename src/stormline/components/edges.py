@@ -79,3 +79,6 @@ class Edges(Protocol):
     def writer(self, *, post: Callable[[Callable[[], None]], None]) -> Writer: ...
 
     def store(self, *, app: str, post: Callable[[Callable[[], None]], None]) -> Store: ...
+
+    def close(self) -> None:
+        """What the tasks share; after all of them are closed."""

@@ -122,7 +122,7 @@ class Bus:
             self.mail.put(self._acker_task, spout_task, Completion(message_id, acked))
 
     def take_in(self, message: Message) -> None:
-        """A message from another worker."""
+        """A message from another worker; `Behind` is for the transport."""
         match message:
             case Carried(target, source, stream, values, roots):
                 self._sent += 1

@@ -40,14 +40,25 @@ class Failed(NamedTuple):
     root: int
 
 
-Message = Carried | Begun | Acked | Failed | Verdict
+class Behind(NamedTuple):
+    """A worker cannot keep up, or can again."""
+
+    worker: int
+    behind: bool
+
+
+Message = Carried | Begun | Acked | Failed | Verdict | Behind
 
 
 class Transport(Protocol):
     """The way to the other workers; keeps the order of what is sent to one of them."""
 
-    congested: bool
-    """Somebody cannot keep up: spouts shall wait."""
+    @property
+    def congested(self) -> bool:
+        """Somebody cannot keep up: spouts shall wait."""
 
     def send(self, worker: int, message: Message) -> None:
         """Never blocks; what cannot go now waits."""
+
+    def flush(self, *, behind: bool) -> None:
+        """Hand what waits to the system; `behind`: whether this worker cannot keep up, for the others to know."""

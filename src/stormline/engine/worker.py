@@ -83,14 +83,15 @@ class Worker:
         self._mail = self._bus.mail
         self._reactor = Reactor(self._run_call)
         self.watch, self.unwatch = self._reactor.watch, self._reactor.unwatch
-        self._mine = [task for task in deployment.hosted if task in self._bus.local]
+        self.tasks = [task for task in deployment.hosted if task in self._bus.local]
+        """The tasks of this worker, ackers not among them."""
         self._hosts: dict[int, TaskHost] = {}
         self._timers = Timers(deployment, self._bus, self._hosts, self._on_time, self._order)
         self._vacant: deque[int] = deque()
         """Tasks that died and are to be made anew."""
         self._deaths: dict[int, int] = {}
         """Task -> its incarnations in a row that died before they had done anything."""
-        self._spouts = deque(task for task in self._mine if deployment.hosted[task].is_spout)
+        self._spouts = deque(task for task in self.tasks if deployment.hosted[task].is_spout)
         # Each comes first in its turn, so that none of them can starve another.
         posted, timers, flow = self._run_posted, self._timers.fire, self._flow
         self._turns = ((flow, posted, timers), (posted, flow, timers), (timers, flow, posted))
@@ -104,7 +105,7 @@ class Worker:
             log.warning("%s: Storm ignores %s in the configuration of one component", component, ", ".join(keys))
         self._state = "running"
         self._timers.begin()
-        for task in self._mine:
+        for task in self.tasks:
             self._make(task)
         if active:
             self.activate()
@@ -154,7 +155,7 @@ class Worker:
 
     def settled(self) -> bool:
         """Nothing is on its way, and every component says that it has nothing left to do."""
-        return not self._reactor.posted and not self._mail and all(self._status(task).settled for task in self._mine)
+        return not self._reactor.posted and not self._mail and all(self._status(task).settled for task in self.tasks)
 
     @property
     def waited_for(self) -> int:
@@ -224,6 +225,8 @@ class Worker:
             flowed = self._flow()
         done |= self._run_posted()
         done |= self._timers.fire()
+        if self._transport is not None:
+            self._transport.flush(behind=self.behind)
         return done
 
     def _flow(self) -> bool:
@@ -304,6 +307,8 @@ class Worker:
             self._call(host, call)
 
     def _rest(self, deadline_ms: int | None) -> None:
+        if self._transport is not None:
+            self._transport.flush(behind=self.behind)
         ends = [at for at in (self.due_ms(), deadline_ms) if at is not None]
         self._reactor.rest(max(0, min(ends) - self._clock.now_ms()) / 1000 if ends else None)
 
