@@ -34,6 +34,8 @@ class Environment(NamedTuple):
     kafka_port: int
     redis_port: int
     redis_server: str | None
+    options: Mapping[str, Any]
+    """Storm's settings for every topology in this environment; a topology's own win over them."""
 
 
 class Project(NamedTuple):
@@ -47,6 +49,11 @@ class Project(NamedTuple):
     def state(self) -> Path:
         """Where the embedded servers keep their data."""
         return self.root / ".stormline"
+
+    @property
+    def logs(self) -> Path:
+        """Where runs write their logs, each app in a folder of its own."""
+        return self.root / "logs"
 
     def environment(self, name: str) -> Environment:
         """Raises SettingsError if there is none of this name."""
@@ -165,6 +172,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         kafka_port=env.get("kafka_port", 0),
         redis_port=env.get("redis_port", 0),
         redis_server=env.get("redis_server"),
+        options=env.get("options") or {},
     )
 
 

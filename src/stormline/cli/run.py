@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,8 +19,6 @@ from stormline.cli import config
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from redis import Redis
-
     from stormline.cli.topologies import Loaded
     from stormline.connectors.feed import FeedSettings
 
@@ -36,46 +34,63 @@ if TYPE_CHECKING:
 @click.option("--follow", is_flag=True, help="Go on when the feed is processed, until Ctrl-C or -t.")
 @click.option("--fresh", is_flag=True, help="Begin anew: forget the results, state and offsets of this app.")
 @click.option("--yes", is_flag=True, help="Do not ask before --fresh outside the embedded servers.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: topology.workers, or the cores]")
+@click.option("--inline", is_flag=True, help="All tasks in one process and thread: for debugging.")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of Storm's or your own.")
+@click.option("-d", "--debug", is_flag=True, help="topology.debug: each emitted tuple in the logs.")
+@click.option("--strict", is_flag=True, help="What a dead worker held times out, as on a cluster, not fails at once.")
 @click.pass_obj
-def run(
-    start: Path, name: str | None, env_name: str, seconds: float | None, follow: bool, fresh: bool, yes: bool
-) -> None:
+def run(start: Path, /, **options: Any) -> None:
     """Run a topology on this machine.
 
     With a feed in the environment the run ends when all of it is processed and every window is closed; else it goes on
     until Ctrl-C or -t. Ctrl-C is orderly: what is on its way is counted first. A second Ctrl-C stops at once, and loses
     nothing either.
     """
+    _run(start, Options(**options))
+
+
+class Options(NamedTuple):
+    """What was said on the command line."""
+
+    name: str | None
+    env_name: str
+    seconds: float | None
+    follow: bool
+    fresh: bool
+    yes: bool
+    workers: int | None
+    inline: bool
+    options: Sequence[str]
+    debug: bool
+    strict: bool
+
+
+def _run(start: Path, said: Options) -> None:
     from stormline.cli import topologies
     from stormline.cli.servers import both
+    from stormline.cli.settings import from_the_command_line
     from stormline.cli.stop import StopSignals
 
     project = config.find_project(start)
-    env = project.environment(env_name)
-    app = topologies.choose(project, name)[1]
-    if fresh and not yes and (env.kafka, env.redis) != (config.EMBEDDED, config.EMBEDDED):
+    env = project.environment(said.env_name)
+    app = topologies.choose(project, said.name)[1]
+    given = from_the_command_line(said.options, workers=said.workers, inline=said.inline, debug=said.debug)
+    if said.fresh and not said.yes and (env.kafka, env.redis) != (config.EMBEDDED, config.EMBEDDED):
         places = f"Redis ({env.redis}) and its offsets in Kafka ({env.kafka})"
         click.confirm(f"Delete all results and state of {app} in {places}?", abort=True)
     with StopSignals() as stop, ExitStack() as stack:
         with ThreadPoolExecutor(1) as pool:
             # The servers need a second or two to start; meanwhile the topology and the clients are imported here.
             starting = pool.submit(stack.enter_context, both(project, env, lambda line: click.echo(line, err=True)))
-            loaded = topologies.load(project, name)
+            loaded = topologies.load(project, said.name)
             feeds = _feeds(project, env, loaded)
-            from stormline.cli.running import Running
-            from stormline.connectors.kafka import ensure_topic
-            from stormline.connectors.redis import connect, require_durable
+            from stormline.cli.starting import start_up
 
             servers = starting.result()
-        client = stack.enter_context(connect(servers.redis_url))
-        if env.redis != config.EMBEDDED and env.durability != "memory":
-            require_durable(client, servers.redis_url)
-        if fresh:
-            _forget(client, servers.kafka, loaded, feeds if env.kafka == config.EMBEDDED else ())
-        for feed in feeds:
-            ensure_topic(servers.kafka, feed.topic, feed.partitions)
-        running = Running(loaded, servers, client, feeds, bounded=bool(feeds) and not follow, stop=stop)
-        running.run(None if seconds is None else time.monotonic() + seconds)
+        # From here on, until the workers are forked, there is one thread.
+        running = start_up(project, env, loaded, servers, feeds, given, said, stop, stack)
+        running.run(None if said.seconds is None else time.monotonic() + said.seconds)
         click.echo("\n".join(running.summary(_command(project))))
         if env.durability == "memory":
             click.echo("\nThis Redis may lose results that it has confirmed (durability: memory).")
@@ -107,17 +122,6 @@ def topics(loaded: Loaded) -> list[str]:
     """The topics that the spouts of a topology read."""
     found = (getattr(spec.component_cls, "topic", None) for spec in loaded.topology.specs)
     return sorted({topic for topic in found if isinstance(topic, str)})
-
-
-def _forget(client: Redis, brokers: str, loaded: Loaded, fed: Sequence[FeedSettings]) -> None:
-    """Offsets, then Redis, then the fed topics: in this order a kill in between leaves nothing to count twice."""
-    from stormline.connectors.kafka import delete_topic, reset_group
-    from stormline.connectors.redis import clear
-
-    reset_group(brokers, loaded.app, topics(loaded))
-    clear(client, loaded.app)
-    for feed in fed:
-        delete_topic(brokers, feed.topic)
 
 
 def _command(project: config.Project) -> str:

@@ -1,9 +1,8 @@
-"""A topology under way on the inline engine: feeds, the live view, how it ends, and what is told of it then."""
+"""A topology under way: feeds, the live view, how it ends, and what is told of it then."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,25 +10,20 @@ from typing import TYPE_CHECKING
 from stormline.cli import STARTED_S, summary
 from stormline.cli.feeding import Feeding
 from stormline.cli.rows import shown, window
-from stormline.cli.screen import Screen, Statuses, open_screen
-from stormline.components.graph import graph_fingerprint
+from stormline.cli.screen import Screen, Statuses
 from stormline.components.wiring import PROGRESS
-from stormline.connectors.edges import ServerEdges
-from stormline.connectors.redis import begin_run
 from stormline.connectors.results import Results
 from stormline.core.errors import StateError
-from stormline.engine.clock import WallClock
-from stormline.engine.deployment import Deployment
-from stormline.engine.topology import read_topology
-from stormline.engine.worker import Worker
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from stormline.cli.hosting import Hosting
     from stormline.cli.servers import Servers
     from stormline.cli.stop import StopSignals
     from stormline.cli.topologies import Loaded
     from stormline.connectors.feed import FeedSettings
+    from stormline.engine.clock import Clock
 
 LOOK_EVERY_MS = 100
 CHECK_EVERY_S = 0.2
@@ -39,33 +33,37 @@ DRAINED_AFTER_MS = 1_500
 
 
 class Running:
-    """One run of an app; `run` once, then `summary`."""
+    """One run of an app; `run` once, then `summary`.
+
+    Without `client` the topology keeps nothing in Redis: there is no feed, no result, and no end but a signal or the
+    time that was given.
+    """
 
     def __init__(
         self,
         loaded: Loaded,
+        hosting: Hosting,
+        clock: Clock,
+        screen: Screen,
         servers: Servers,
-        client: Redis,
+        client: Redis | None,
         feeds: Sequence[FeedSettings],
         *,
         bounded: bool,
         stop: StopSignals,
     ) -> None:
         self._loaded = loaded
+        self._hosting = hosting
+        self._clock = clock
+        self._screen = screen
         self._servers = servers
         self._bounded = bounded
         self._stop = stop
-        self._results = Results(client, loaded.app)
-        self._screen: Screen = open_screen()
-        number = begin_run(client, loaded.app, graph_fingerprint(loaded.topology))
-        self._feeding = Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, say=self._screen.say)
-        self._clock = WallClock()
-        self._edges = ServerEdges(brokers=servers.kafka, redis_url=servers.redis_url)
-        conf = {"stormline.app": loaded.app, "stormline.run": number, "stormline.bounded": bounded}
-        self._engine = Worker(
-            Deployment(read_topology(loaded.topology), name=loaded.app, conf=conf),
-            edges=self._edges,
-            clock=self._clock,
+        self._results = None if client is None else Results(client, loaded.app)
+        self._feeding = (
+            None
+            if client is None
+            else Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, say=self._screen.say)
         )
         self._last: Statuses = {}
         self._troubles: dict[str, str] = {}
@@ -79,15 +77,14 @@ class Running:
 
         Raises StateError if the app halts itself, and whatever a feed, a server or the user's code ends with.
         """
-        log = logging.getLogger("stormline")
-        handler = _ToScreen(self._screen)
-        log.addHandler(handler)
         self._stop.orderly = True
+        hosting = self._hosting
         try:
-            self._feeding.start()
-            self._engine.start()
+            if self._feeding is not None:
+                self._feeding.start()
+            hosting.start()
             while not (self._stop.asked or self._complete() or (until_s is not None and time.monotonic() >= until_s)):
-                self._engine.run(lambda: self._stop.asked, deadline_ms=self._clock.now_ms() + LOOK_EVERY_MS)
+                hosting.run(lambda: self._stop.asked, deadline_ms=self._clock.now_ms() + LOOK_EVERY_MS)
                 self._look()
             if not self._complete():
                 self.cut_short = self._bounded and self._stop.asked
@@ -95,16 +92,16 @@ class Running:
                     "stopping: what is on its way is counted and committed first; Ctrl-C again stops at once"
                 )
                 self._drain()
-            self._engine.close()
+            hosting.close()
         finally:
             self._stop.orderly = False
-            self._feeding.stop()
-            self._edges.close()
+            if self._feeding is not None:
+                self._feeding.stop()
+            hosting.kill()
             self._screen.close()
-            log.removeHandler(handler)
 
     def _complete(self) -> bool:
-        return self._bounded and self._feeding.done and self._engine.settled()
+        return self._bounded and self._feeding is not None and self._feeding.done and self._hosting.settled()
 
     def _look(self) -> None:
         """What is done ten times a second, between the steps of the engine."""
@@ -113,10 +110,11 @@ class Running:
             self._check_at = now + CHECK_EVERY_S
             for line in self._servers.check():
                 self._screen.say(line)
-        self._last = {name: [copy.copy(task) for task in tasks] for name, tasks in self._engine.status().items()}
+        self._last = {name: [copy.copy(task) for task in tasks] for name, tasks in self._hosting.status().items()}
+        self._hosting.ask()
         self._tell_troubles()
-        if self._first_result_s is None:
-            self._look_for_first_result()
+        if self._first_result_s is None and self._results is not None:
+            self._look_for_first_result(self._results)
         self._screen.show(self._last, now - STARTED_S)
 
     def _tell_troubles(self) -> None:
@@ -134,7 +132,7 @@ class Running:
             self._screen.say(f"{name}: goes on")
         self._troubles = now
 
-    def _look_for_first_result(self) -> None:
+    def _look_for_first_result(self, results: Results) -> None:
         """Show the first result that can be read back from Redis."""
         from redis import RedisError
 
@@ -142,7 +140,7 @@ class Running:
             if not any(task.records_out for task in self._last[name] if task.open_windows is not None):
                 continue
             try:
-                row = next(self._results.rows(name), None)
+                row = next(results.rows(name), None)
             except RedisError:
                 return  # the component's own trouble is told
             if row is not None:
@@ -156,22 +154,25 @@ class Running:
 
     def _drain(self) -> None:
         """No new records; wait until what is on its way is acked and committed, if that comes about soon."""
-        self._engine.deactivate()
+        self._hosting.deactivate()
         give_up_ms = self._clock.now_ms() + DRAIN_AT_MOST_MS
         lags: list[int | None] = []
         quiet_since_ms = self._clock.now_ms()
         while (now_ms := self._clock.now_ms()) < min(give_up_ms, quiet_since_ms + DRAINED_AFTER_MS):
-            self._engine.run(lambda: False, deadline_ms=now_ms + LOOK_EVERY_MS)
+            self._hosting.run(lambda: False, deadline_ms=now_ms + LOOK_EVERY_MS)
             self._look()
-            if (latest := [task.lag for tasks in self._last.values() for task in tasks]) != lags:
+            latest = [task.lag for tasks in self._last.values() for task in tasks]
+            if latest != lags or self._hosting.waited_for:
                 lags, quiet_since_ms = latest, now_ms
 
     def summary(self, command: str) -> list[str]:
         """The lines at the end. `command`: how this program is called."""
         total_s = time.monotonic() - STARTED_S
+        if self._results is None or self._feeding is None:
+            return ["", f"all in {total_s:.1f} s"]
         inputs = {
             name: sorted({source.component for source in spec.inputs if source.stream != PROGRESS})
-            for name, spec in self._engine.deployment.specs.items()
+            for name, spec in self._hosting.deployment.specs.items()
         }
         rows = sum(fed.rows for fed in self._feeding.fed)
         told = summary.accounts(self._last, inputs)
@@ -184,14 +185,3 @@ class Running:
         lines += [*shown_.lines, "", f"{first}all in {total_s:.1f} s", "", "Try next:"]
         again = "run" if self.cut_short else "run --fresh"
         return lines + [f"  {command} {each}" for each in [*shown_.commands, again]]
-
-
-class _ToScreen(logging.Handler):
-    """Warnings of the framework go above the table, not through it."""
-
-    def __init__(self, screen: Screen) -> None:
-        super().__init__(logging.WARNING)
-        self._screen = screen
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._screen.say(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -52,7 +52,7 @@ def _line(component: str, before: Sequence[Status], tasks: Sequence[Status], sec
         rate("records_out"),
         sum(lags) if lags else None,
         # A window closes when the slowest task has passed it; a task that has none yet holds back the component.
-        None if None in watermarks else min(w for w in watermarks if w is not None),
+        None if not watermarks or None in watermarks else min(w for w in watermarks if w is not None),
         max(windows) if windows else None,
         sum(task.late for task in tasks),
         sum(task.failed for task in tasks),

@@ -26,15 +26,13 @@ class Servers(NamedTuple):
 
 @contextmanager
 def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Servers]:
-    """Kafka and Redis for a run; what was started is stopped at the end. Raises SettingsError, ServerError."""
-    missing = [name for name in ("kafka", "redis") if getattr(env, name) is None]
-    if missing:
-        raise SettingsError(
-            f'the environment "{env.name}" in {FILE} says nothing about {" and ".join(missing)}: give '
-            '"embedded", or an address ("kafka": "host:9092", "redis": "redis://host:6379/0")'
-        )
-    assert env.kafka is not None
-    assert env.redis is not None
+    """Kafka and Redis for a run; what was started is stopped at the end. Raises SettingsError, ServerError.
+
+    An environment that does not say where both are has none; stock topologies need none. See `require_both`.
+    """
+    if env.kafka is None or env.redis is None:
+        yield Servers("", "", list)
+        return
     if env.kafka != EMBEDDED:
         _probe_kafka(env.kafka, env)
     if env.redis != EMBEDDED:
@@ -56,6 +54,16 @@ def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> 
             servers.kafka if env.kafka == EMBEDDED else env.kafka,
             servers.redis_url if env.redis == EMBEDDED else env.redis,
             servers.check,
+        )
+
+
+def require_both(env: Environment) -> None:
+    """Raises SettingsError for an environment in which our components cannot work."""
+    missing = [name for name in ("kafka", "redis") if getattr(env, name) is None]
+    if missing:
+        raise SettingsError(
+            f'the environment "{env.name}" in {FILE} says nothing about {" and ".join(missing)}: give '
+            '"embedded", or an address ("kafka": "host:9092", "redis": "redis://host:6379/0")'
         )
 
 

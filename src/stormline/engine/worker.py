@@ -14,7 +14,6 @@ at once, and the tuples it held fail at once instead of timing out.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -23,10 +22,11 @@ from typing import Any, cast
 
 from stormline.components.edges import Edges
 from stormline.components.host import Host, SpoutComponent
-from stormline.core.errors import Died, Fenced, StormlineError, UserCodeError
+from stormline.core.errors import StormlineError
 from stormline.core.status import Status
 from stormline.engine.bus import Bus, Received
 from stormline.engine.clock import Clock
+from stormline.engine.deaths import Deaths
 from stormline.engine.deployment import Deployment
 from stormline.engine.hosts import BoltHost, SpoutHost, TaskHost
 from stormline.engine.mail import Drawn, InOrder
@@ -41,8 +41,6 @@ SPOUT_FIRST = 0.125
 """With a seed: the share of steps in which a spout may emit although tuples are on their way."""
 BURST = 16
 """Without a seed: things of the flow done between two looks at the clock, the posted calls and the files."""
-DEATHS_AT_START = 3
-"""So many incarnations of a task in a row that died before they emitted or acked anything end the run."""
 MOST_MAIL = 10_000
 """Tuples on their way in this worker above which it counts as one that cannot keep up."""
 
@@ -89,8 +87,7 @@ class Worker:
         self._timers = Timers(deployment, self._bus, self._hosts, self._on_time, self._order)
         self._vacant: deque[int] = deque()
         """Tasks that died and are to be made anew."""
-        self._deaths: dict[int, int] = {}
-        """Task -> its incarnations in a row that died before they had done anything."""
+        self._deaths = Deaths()
         self._spouts = deque(task for task in self.tasks if deployment.hosted[task].is_spout)
         # Each comes first in its turn, so that none of them can starve another.
         posted, timers, flow = self._run_posted, self._timers.fire, self._flow
@@ -362,35 +359,12 @@ class Worker:
         return result
 
     def _raised(self, host: TaskHost, error: Exception) -> None:
-        """What an exception out of a component means: a new incarnation of the task, or the end of the run."""
-        match error:
-            case Fenced():
-                log.warning("%s was fenced and is made anew: %s", host, error)
-                self._drop(host)
-            case Died():
-                self._count_death(host, error)
-                log.error("%s died and is made anew: %s", host, error)
-                self._drop(host)
-            case StormlineError():
-                error.add_note(f"in {host}")
-                self._stop(host)
-                raise error
-            case _:
-                self._stop(host)
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                raise UserCodeError(
-                    f"{host}: {type(error).__name__}: {error} (raised at {frame.filename}:{frame.lineno})"
-                ) from error
-
-    def _count_death(self, host: TaskHost, error: Died) -> None:
-        task = host.context.task
-        deaths = self._deaths[task] = 1 if host.worked else self._deaths.get(task, 0) + 1
-        if deaths >= DEATHS_AT_START:
-            self._stop(host)
-            raise UserCodeError(f"{host} died {deaths} times before it had done anything; the last time:\n{error}")
-
-    def _stop(self, host: TaskHost) -> None:
+        fatal = self._deaths.fatal(host, error)
+        if fatal is None:
+            self._drop(host)
+            return
         self._state = f"stopped by an error in {host}"
+        raise fatal from (None if fatal is error else error)
 
     def _spout(self, task: int) -> SpoutHost:
         return cast(SpoutHost, self._hosts[task])
