@@ -87,8 +87,13 @@ class Forked:
                 edges=edges,
                 log_to=lambda number, say: log_to(logs, f"worker-{number}", say, debug=debug),
             ),
-            logs,
+            logs=logs,
+            folder=self._folder,
         )
+
+    def end(self) -> None:
+        """The supervisor ends, with all workers that run; also after `Workers.kill`, or if it never came so far."""
+        self._supervisor.close()
 
     def workers(
         self, deployment: Deployment, clock: Clock, say: Callable[[int, str], None], *, strict: bool

@@ -54,6 +54,7 @@ def start_up(
     forked = None
     if planned.workers > 1:
         forked = Forked(topology, name=loaded.app, logs=logs, debug=said.debug)
+        stack.callback(forked.end)
     screen = open_screen()
     log_to(
         logs,

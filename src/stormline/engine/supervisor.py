@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -21,9 +22,9 @@ from stormline.core.errors import StormlineError
 from stormline.engine.control import Channel, Exited, Start
 
 
-def start_supervisor(work: Callable[[int], None], logs: Path) -> Channel:
+def start_supervisor(work: Callable[[int], None], *, logs: Path, folder: Path) -> Channel:
     """Fork the supervisor. `work(number)` is what worker `number` does, in a process of its own; its stdout and stderr
-    go to `worker-<number>.out` in `logs`.
+    go to `worker-<number>.out` in `logs`. `folder` is the run's, and is removed at its end.
 
     Raises:
         StormlineError: this process has more than one thread, and a fork would copy only one.
@@ -41,7 +42,10 @@ def start_supervisor(work: Callable[[int], None], logs: Path) -> Channel:
             ours.close()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _supervise(Channel(theirs), work, logs)
+            try:
+                _supervise(Channel(theirs), work, logs)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
             status = 0
         except BaseException:  # whatever it is: nothing of the parent's own code may run on in this copy of it
             traceback.print_exc()

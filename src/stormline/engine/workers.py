@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import shutil
 import socket
 import tempfile
 from collections.abc import Callable
@@ -50,7 +49,6 @@ class Workers:
         """`folder`: see `make_folder`; `logs`: where the supervisor puts what workers write to stdout and stderr."""
         self.deployment = deployment
         self._supervisor = supervisor
-        self._folder = folder
         self._logs = logs
         self._clock = clock
         self._say = say
@@ -143,7 +141,6 @@ class Workers:
         for worker in self._workers:
             if worker.channel is not None:
                 worker.channel.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def pids(self) -> dict[int, int]:
