@@ -115,7 +115,10 @@ class Worker:
         self._check_running()
         self._turn = (self._turn + 1) % len(self._turns)
         first, second, third = self._turns[self._turn]
-        return first() or second() or third()
+        done = first() or second() or third()
+        if self._transport is not None:
+            self._transport.flush(behind=self.behind)
+        return done
 
     def run(self, until: Callable[[], bool], *, deadline_ms: int | None = None) -> bool:
         """Go on until `until()`, asked every few steps; False if the clock reached `deadline_ms` first.
