@@ -2,7 +2,7 @@
 
 import pytest
 from engine_parts import Bench, Numbers, holds
-from streamparse import Bolt, Grouping, Spout, Stream, Topology
+from streamparse import Bolt, Grouping, JavaBolt, Spout, Stream, Topology
 
 from stormline.core.errors import SettingsError
 from stormline.engine import groupings
@@ -77,17 +77,14 @@ def test_a_hint_without_this_environment_is_refused():
         read_topology(Words, environment="c")
 
 
-def test_a_component_that_the_engine_cannot_host_is_refused():
-    """A stock streamparse bolt has no `make`: the error names it and its class."""
-
-    class Stock(Bolt):
-        pass
+def test_components_of_the_jvm_are_refused():
+    """They need a real Storm: the error names the component and its class."""
 
     class Mixed(Topology):
         source = Source.spec()
-        stock = Stock.spec(inputs=[source])
+        java = JavaBolt.spec(full_class_name="org.example.Thing", args_list=[], inputs=[source])
 
-    with pytest.raises(SettingsError, match=r"stock: .*Stock cannot run on the inline engine"):
+    with pytest.raises(SettingsError, match=r"java: .*JavaBolt is no Python component"):
         read_topology(Mixed)
 
 

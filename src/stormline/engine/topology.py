@@ -1,6 +1,6 @@
 """A streamparse topology class read into plain data: components, streams, subscriptions.
 
-Read is what Storm is sent at submit: the `common` structs of the specs. streamparse itself is not imported.
+Read is what Storm is sent at submit: the `common` structs of the specs.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from stormline.core.errors import SettingsError
@@ -83,12 +84,20 @@ def read_topology(topology: Any, *, environment: str | None = None) -> TopologyS
 
 def _maker(spec: Any) -> Callable[[], Any]:
     make = getattr(spec.component_cls, "make", None)
-    if make is None:
-        raise SettingsError(
-            f"{spec.name}: {spec.component_cls.__module__}.{spec.component_cls.__name__} cannot run on the inline "
-            "engine, which hosts components of Stormline only; derive it from one of them"
-        )
-    return make  # type: ignore[no-any-return]
+    if make is not None:
+        return make  # type: ignore[no-any-return]
+    from pystorm import Bolt, Spout
+
+    from stormline.engine.stock import StockBolt, StockSpout
+
+    cls = spec.component_cls
+    if isinstance(cls, type) and issubclass(cls, Spout):
+        return partial(StockSpout, cls)
+    if isinstance(cls, type) and issubclass(cls, Bolt):
+        return partial(StockBolt, cls)
+    raise SettingsError(
+        f"{spec.name}: {cls.__module__}.{cls.__name__} is no Python component; the JVM's run on a real Storm only"
+    )
 
 
 def _parallelism(spec: Any, environment: str | None) -> int:
