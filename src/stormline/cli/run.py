@@ -5,7 +5,6 @@ In order: servers, what is stored (or `--fresh`), then `running`; at the end the
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,8 +93,6 @@ def _run(start: Path, said: Options) -> None:
         click.echo("\n".join(running.summary(_command(project))))
         if env.durability == "memory":
             click.echo("\nThis Redis may lose results that it has confirmed (durability: memory).")
-    if running.cut_short:
-        sys.exit(stop.exit_code)
 
 
 def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> list[FeedSettings]:

@@ -165,6 +165,7 @@ class Workers:
         worker = self._workers[hello.worker]
         self._hang_up(worker)
         worker.channel, worker.pid = channel, hello.pid
+        log.info("worker %d is process %d", hello.worker, hello.pid)
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(hello.worker, channel))
         self._say_to(worker, control.Begin(dict(self.deployment.conf)))
         for message in more:
