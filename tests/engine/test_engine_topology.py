@@ -206,3 +206,31 @@ class Telling(Numbers):
         if emitted:
             self.note("emitted")
         return emitted
+
+
+def test_two_components_of_one_name_are_refused():
+    """
+    Tasks and results are told apart by it.
+    """
+    with pytest.raises(SettingsError, match=r"a: 2 components have this name"):
+        TopologySpec((spout("a"), bolt("a", "a")))
+
+
+def test_a_topology_without_a_spout_is_refused():
+    """
+    As Storm's own client does.
+    """
+    with pytest.raises(SettingsError, match=r"has no spout"):
+        TopologySpec(())
+
+
+def test_a_cycle_without_time_outs_is_refused():
+    """
+    What goes round for ever would never fail; with time-outs a cycle is allowed, as on Storm.
+    """
+    streams = {"default": StreamSpec(("a", "b"))}
+    ring = (spout(), bolt("x", "y", streams=streams), bolt("y", "x", streams=streams))
+    plan(*ring)
+
+    with pytest.raises(SettingsError, match=r"form a cycle \(x -> y -> x|form a cycle \(y -> x -> y"):
+        plan(*ring, conf={"topology.enable.message.timeouts": False})

@@ -164,6 +164,8 @@ class Running:
             latest = [task.lag for tasks in self._last.values() for task in tasks]
             if latest != lags or self._hosting.waited_for:
                 lags, quiet_since_ms = latest, now_ms
+            elif not any(lag is not None for lag in lags):
+                return  # nothing to commit
 
     def summary(self, command: str) -> list[str]:
         """The lines at the end. `command`: how this program is called."""

@@ -11,7 +11,7 @@ from stormline.engine.conf import DEFAULTS, component_conf, positive
 from stormline.engine.handshake import handshake
 from stormline.engine.routes import subscribers
 from stormline.engine.tasks import ACKER, assign_tasks, executors, spread, task_count
-from stormline.engine.topology import TopologySpec
+from stormline.engine.topology import TopologySpec, cycle
 
 
 class Deployment:
@@ -38,6 +38,12 @@ class Deployment:
         timeouts = self.conf["topology.enable.message.timeouts"]
         self.timeout_ms = timeout_secs * 1000 if timeouts and timeout_secs else None
         """The message timeout; None if tuples never time out."""
+        around = cycle(topology.components)
+        if around and self.timeout_ms is None:
+            raise SettingsError(
+                f"the streams form a cycle ({' -> '.join(around)}) and tuples never time out: what goes round for ever "
+                "would never fail; leave topology.enable.message.timeouts on"
+            )
         self.tick_ms = {
             task: secs * 1000 for task, secs in self._numbers("topology.tick.tuple.freq.secs", spouts=False)
         }

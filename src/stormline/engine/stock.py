@@ -166,10 +166,10 @@ class StockSpout(Stock):
         self._guarded(self.component.fail, message_id)
 
     def _emit(self, message: Mapping[str, Any]) -> None:
-        (message_id,) = after_json((message.get("id"),), self._name)
+        (message_id,) = after_json((message.get("id"),))
         self._task_ids = list(
             self.host.emit(
-                after_json(message["tuple"], self._name),
+                after_json(message["tuple"]),
                 stream=message.get("stream") or "default",
                 message_id=message_id,
                 task=message.get("task") or None,
@@ -205,7 +205,7 @@ class StockBolt(Stock):
         anchors = message.get("anchors") or ()
         self._task_ids = list(
             self.host.emit(
-                after_json(message["tuple"], self._name),
+                after_json(message["tuple"]),
                 stream=message.get("stream") or "default",
                 anchors=[self._of(number, "anchors to") for number in anchors],
                 task=message.get("task") or None,

@@ -26,27 +26,27 @@ class NotSerialisable(UserCodeError):
     """An emit whose values JSON cannot hold."""
 
 
-def after_json(values: Sequence[Any], component: str) -> list[Any]:
+def after_json(values: Sequence[Any]) -> list[Any]:
     """Tuples become lists, keys of dicts texts, Decimals numbers; plain values stay the objects they are.
 
     Raises:
-        NotSerialisable: with component, position, what came, and the line of the user's code.
+        NotSerialisable: with the position, what came, and the line of the user's code.
     """
     for value in values:
         kind = type(value)
         if kind not in PLAIN and not (kind is float and math.isfinite(value)):
-            return [_through_json(value, at, component) for at, value in enumerate(values)]
+            return [_through_json(value, at) for at, value in enumerate(values)]
     return list(values)
 
 
-def _through_json(value: Any, at: int, component: str) -> Any:
+def _through_json(value: Any, at: int) -> Any:
     if type(value) in PLAIN:
         return value
     try:
         return simplejson.loads(simplejson.dumps(value, namedtuple_as_object=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise NotSerialisable(
-            f"{component}: value {at} of an emitted tuple cannot go over Storm, which carries JSON: {error}; it is "
+            f"value {at} of an emitted tuple cannot go over Storm, which carries JSON: {error}; it is "
             f"{short(value)} of type {type(value).__name__}{_place()}. Emit texts, numbers, true, false, None, and "
             "lists and dicts of these"
         ) from error
