@@ -55,6 +55,8 @@ class Workers:
         self._strict = strict
         self._workers = [_Worker() for _ in range(deployment.workers)]
         self._active = True
+        self.deaths = 0
+        """Workers that died so far."""
         self._round = 0
         self._settled_in: int | None = None
         """The round in which all were settled first."""
@@ -230,6 +232,7 @@ class Workers:
         if worker.raised:
             return  # the error itself is on its way
         worker.deaths += 1
+        self.deaths += 1
         started, worker.started, worker.active = worker.started, False, False
         worker.report = NOTHING_YET
         self._hang_up(worker)
