@@ -184,8 +184,8 @@ class Running:
             lines = ["", *(account.told() for account in told), *summary.counted(self._last)]
         if self._hosting.deaths:
             lines.append(
-                f"{self._hosting.deaths} times a worker died and was started again: the lines above leave out what it had "
-                "told of itself; the results hold everything"
+                f"{self._hosting.deaths} times a worker died and was started again: the lines above leave out what it "
+                "had told of itself; the results hold everything"
             )
         shown_ = summary.sections(self._results, self._loaded.sections, self._loaded.topology)
         first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "
