@@ -51,6 +51,10 @@ class Cluster:
     def __init__(self, directory: Path, jars: Path, settings: Settings) -> None:
         self._layout = Layout(directory, jars, settings)
 
+    @property
+    def storm_home(self) -> Path:
+        return self._layout.storm
+
     def up(self, tell: Tell = lambda line: None) -> None:
         """Fetch what is missing, start what does not run, and return when each part answers.
 
@@ -63,9 +67,7 @@ class Cluster:
         with disk.faults_told(layout.directory):
             layout.directory.mkdir(parents=True, exist_ok=True)
             with self._alone(tell):
-                jars.fetch(
-                    layout.jars, layout.settings.storm_version, layout.settings.kafka_version, java_home, tell
-                )
+                jars.fetch(layout.jars, layout.settings.storm_version, layout.settings.kafka_version, java_home, tell)
                 layout.write()
                 wanted = parts.all_of(layout, java_home)
                 self._start([part for part in wanted if part.daemon.pid is None], java_home, tell)
@@ -138,7 +140,7 @@ class Cluster:
                     waiting.remove(part)
                     tell(f"{part.title} answers on port {part.ports[0][1]}, process {part.daemon.pid}")
                 elif part.daemon.pid is None:
-                    # Whoever is asked first and is silent may be the cause: all need ZooKeeper, a Supervisor needs Nimbus.
+                    # One that is asked first and is silent may be the cause: all need ZooKeeper, a Supervisor Nimbus.
                     first = waiting[0]
                     if first.daemon.pid is not None and first is not part:
                         raise self._failed(first, "does not answer", before=f"{part.title} ended at its start, and ")

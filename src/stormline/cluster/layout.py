@@ -1,8 +1,8 @@
 """Where everything of a cluster lies, and the files that its programs read.
 
-    DIR/storm/{lib,lib-worker -> jars}  conf/storm.yaml  log4j2/  data/     STORM_HOME; data: Nimbus's and Supervisor's
-    DIR/storm/logs/workers-artifacts/TOPOLOGY-ID/PORT/worker.log            what the components of a topology say
-    DIR/zookeeper  DIR/kafka  DIR/redis   data      DIR/logs/PART.log       DIR/run/PART  pids
+DIR/storm/{lib,lib-worker -> jars}  conf/storm.yaml  log4j2/  data/     STORM_HOME; data: Nimbus's and Supervisor's
+DIR/storm/logs/workers-artifacts/TOPOLOGY-ID/PORT/worker.log            what the components of a topology say
+DIR/zookeeper  DIR/kafka  DIR/redis   data      DIR/logs/PART.log       DIR/run/PART  pids
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Layout:
         home = self.storm
         for folder in ("conf", "log4j2", "logs", "extlib", "extlib-daemon", "public", "bin", "data"):
             (home / folder).mkdir(parents=True, exist_ok=True)
-        for folder in (self.logs, self.run, self.zookeeper, self.kafka, self.redis):
-            folder.mkdir(exist_ok=True)
+        for path in (self.logs, self.run, self.zookeeper, self.kafka, self.redis):
+            path.mkdir(exist_ok=True)
         for folder in ("lib", "lib-worker"):
             link = home / folder
             link.unlink(missing_ok=True)
