@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -41,6 +42,7 @@ def main() -> None:
     settings = Settings()._replace(worker_ports=tuple(own[6:]))
     keys = [key for key in settings._fields if key.endswith("_port")]
     settings = settings._replace(**dict(zip(keys, own, strict=False)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster must not stay behind
     with tempfile.TemporaryDirectory(prefix="word_count-") as scratch:
         cluster = Cluster(Path(scratch) / "cluster", ROOT / ".stormline" / "jars", settings)
         try:

@@ -4,35 +4,14 @@ from itertools import count, cycle
 
 from streamparse import Spout
 
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "the",
-    "lazy",
-    "dog",
-    "and",
-    "then",
-    "the",
-    "dog",
-    "sleeps",
-    "on",
-    "while",
-    "the",
-    "fox",
-    "runs",
-    "away",
-]
+TEXT = "the quick brown fox jumps over the lazy dog and then the dog sleeps on while the fox runs away"
 
 
 class WordSpout(Spout):
     outputs = ["word"]
 
     def initialize(self, storm_conf, context):
-        self.words = cycle(WORDS)
+        self.words = cycle(TEXT.split())
         self.ids = count()
 
     def next_tuple(self):

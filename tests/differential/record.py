@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -54,10 +55,11 @@ def tell(line: str) -> None:
 class Recorder:
     """One topology after the other on one cluster."""
 
-    def __init__(self, port: int, scratch: Path, storm: Path) -> None:
+    def __init__(self, port: int, scratch: Path, cluster: Cluster) -> None:
         self._port = port
         self._scratch = scratch
-        self._storm = storm
+        self._storm = cluster.storm_home
+        self._logs = cluster.worker_logs
         self._directory = scratch
         self._name = ""
         self._jar = scratch / "differential.jar"
@@ -104,7 +106,7 @@ class Recorder:
         return sorted(found, key=lambda note: note["at_ms"])
 
     def worker_log(self) -> str:
-        logs = self._storm.glob(f"logs/workers-artifacts/{self._name}-*/*/worker.log")
+        logs = self._logs.glob(f"{self._name}-*/*/worker.log")
         return "".join(log.read_text(errors="replace") for log in logs)
 
     def until(self, condition: Callable[[], bool], limit_s: float) -> None:
@@ -325,6 +327,7 @@ def callbacks(recorder: Recorder) -> dict[str, Any]:
 
 def main() -> None:
     wanted = sys.argv[1:] or ["acking", "groupings", "direct", "names", "callbacks", "fatal"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster must not stay behind
     with tempfile.TemporaryDirectory(prefix="record-") as scratch:
         own: list[int] = []
         while len(own) < 10:
@@ -333,7 +336,7 @@ def main() -> None:
         cluster = Cluster(Path(scratch) / "cluster", ROOT / ".stormline" / "jars", settings)
         try:
             cluster.up(tell)
-            recorder = Recorder(settings.nimbus_port, Path(scratch).resolve(), cluster.storm_home)
+            recorder = Recorder(settings.nimbus_port, Path(scratch).resolve(), cluster)
             result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() and sys.argv[1:] else {}
             result["recorded_with"] = {
                 "storm": settings.storm_version,
@@ -345,9 +348,9 @@ def main() -> None:
             }
             for name in wanted:
                 result[name] = globals()[name](recorder)
+                OUTPUT.write_text(_compact(result))
         finally:
             cluster.down()
-    OUTPUT.write_text(_compact(result))
 
 
 def _compact(result: dict[str, Any]) -> str:

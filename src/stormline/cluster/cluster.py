@@ -55,6 +55,11 @@ class Cluster:
     def storm_home(self) -> Path:
         return self._layout.storm
 
+    @property
+    def worker_logs(self) -> Path:
+        """TOPOLOGY-ID/PORT/worker.log below it."""
+        return self._layout.logs / "workers-artifacts"
+
     def up(self, tell: Tell = lambda line: None) -> None:
         """Fetch what is missing, start what does not run, and return when each part answers.
 

@@ -1,8 +1,8 @@
 """Where everything of a cluster lies, and the files that its programs read.
 
 DIR/storm/{lib,lib-worker -> jars}  conf/storm.yaml  log4j2/  data/     STORM_HOME; data: Nimbus's and Supervisor's
-DIR/storm/logs/workers-artifacts/TOPOLOGY-ID/PORT/worker.log            what the components of a topology say
-DIR/zookeeper  DIR/kafka  DIR/redis   data      DIR/logs/PART.log       DIR/run/PART  pids
+DIR/zookeeper  DIR/kafka  DIR/redis   data      DIR/run/PART   pids
+DIR/logs/PART.log   DIR/logs/workers-artifacts/TOPOLOGY-ID/PORT/worker.log    the latter: what components say
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Layout:
         self.kafka_lib = self.jars / f"kafka-{settings.kafka_version}" / "lib"
 
     def worker_log(self, topology_id: str, port: int) -> Path:
-        return self.storm / "logs" / "workers-artifacts" / topology_id / str(port) / "worker.log"
+        return self.logs / "workers-artifacts" / topology_id / str(port) / "worker.log"
 
     def write(self) -> None:
         """Make the folders and write the files anew, from the settings. Raises SettingsError, OSError."""
@@ -77,7 +77,7 @@ class Layout:
                     "Kafka its folders at commas. Move the project to a path without them"
                 )
         home = self.storm
-        for folder in ("conf", "log4j2", "logs", "extlib", "extlib-daemon", "public", "bin", "data"):
+        for folder in ("conf", "log4j2", "extlib", "extlib-daemon", "public", "bin", "data"):
             (home / folder).mkdir(parents=True, exist_ok=True)
         for path in (self.logs, self.run, self.zookeeper, self.kafka, self.redis):
             path.mkdir(exist_ok=True)
@@ -119,7 +119,7 @@ class Layout:
             # The daemons call each other by this name; a look-up of the machine's own may fail or lead outside.
             "storm.local.hostname": '"localhost"',
             "storm.local.dir": f'"{self.storm / "data"}"',
-            "storm.log.dir": f'"{self.storm / "logs"}"',
+            "storm.log.dir": f'"{self.logs}"',
             "storm.metricstore.rocksdb.location": f'"{self.storm / "data" / "metrics"}"',
             # Seconds between looks at what there is to do; the defaults of 3 and 10 make a submit or a kill slow.
             "nimbus.monitor.freq.secs": 1,
