@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections import defaultdict
@@ -34,6 +35,8 @@ from stormline.embedded.ports import HOST, free_port  # noqa: E402
 
 OUTPUT = HERE / "recorded.json"
 MESSAGE_TIMEOUT_S = 4
+PAUSE = threading.Event()
+"""Never set."""
 VALUES: list[list[Any]] = [
     *([key, other] for key in ("apple", "banana", "", "żółw", "\U0001f600", "user-42", "a/b") for other in (0, "x")),
     *([key, None] for key in (0, 1, -1, 7, 255, 2147483647, 2147483648, -2147483649, 9223372036854775807)),
@@ -114,7 +117,7 @@ class Recorder:
         while not condition():
             if time.monotonic() > end:
                 raise SystemExit(f"{self._name}: not there after {limit_s} s; worker.log:\n{self.worker_log()[-3000:]}")
-            time.sleep(0.1)
+            PAUSE.wait(0.1)
 
     def plain(self, value: Any) -> Any:
         """Without what differs from machine to machine."""
@@ -202,7 +205,6 @@ def fatal(recorder: Recorder) -> dict[str, Any]:
     results = {}
     for name, script in scripts.items():
         section = said.get(name, "")
-        errors = [line for line in section.splitlines() if re.match(r"^(java|org)\.[\w.$]*(Exception|Error)", line)]
         at = [note["at_ms"] for note in notes if note["what"] == "emit" and note.get("id") == name]
         answers = [note["what"] for note in notes if note["what"] in ("ack", "fail") and note.get("id") == name]
         results[name] = {
@@ -210,10 +212,22 @@ def fatal(recorder: Recorder) -> dict[str, Any]:
             "emitted": len(at),
             "told": answers,
             "worker_ended": "Halting process" in section,
-            "halts": sorted(set(re.findall(r"Halting process: ([^\n]*)", section))),
-            "errors": list(dict.fromkeys(re.sub(r"-?\d{6,}", "ID", error) for error in errors))[:6],
+            "error": _cause(section),
         }
     return {"tasks": tasks_of(notes), "scripts": results}
+
+
+def _cause(log: str) -> str | None:
+    """The exception that came first; if it was caused by another, the last of its causes. Tuple ids are masked."""
+    lines = [line for line in log.splitlines() if re.match(r"(Caused by: )?(java|org)\.[\w.$]*(Exception|Error)", line)]
+    if not lines:
+        return None
+    cause = lines[0]
+    for line in lines[1:]:
+        if not line.startswith("Caused by: "):
+            break
+        cause = line.removeprefix("Caused by: ")
+    return re.sub(r"-?\d{6,}", "ID", cause)
 
 
 def groupings(recorder: Recorder) -> dict[str, Any]:
@@ -248,12 +262,11 @@ def direct(recorder: Recorder) -> dict[str, Any]:
         recorder.until(over, 40)
         notes, log = recorder.notes(), recorder.worker_log()
         recorder.kill()
-        errors = re.findall(r"^java\.lang\.[^\n]*(?:Exception|Error)[^\n]*", log, re.MULTILINE)
         result[name] = {
             "childopts": options,
             "tasks": tasks_of(notes),
             "worker_ended": "Halting process" in log,
-            "errors": list(dict.fromkeys(errors))[:3],
+            "error": _cause(log),
             "emitted": [note["tasks"][0] for note in notes if note["what"] == "emit"],
             "received": [[note["task"], note["values"]] for note in notes if note["what"] == "got"],
         }
