@@ -19,6 +19,7 @@ ROOMS = {
     "components": {"components", "core", "connectors"},
     "engine": {"engine", "components", "core"},
     "embedded": {"embedded", "core"},
+    "cluster": {"cluster", "embedded", "core"},
     "testing": {"testing", "engine", "components", "connectors", "core"},
 }
 CORE_MAY_IMPORT = {"msgspec", "stormline"}
