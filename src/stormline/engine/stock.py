@@ -77,10 +77,12 @@ class Stock:
         stdout, sys.stdout = sys.stdout, self._prints
         try:
             call(*args)
-        except StormlineError as error:
-            if not isinstance(error, NotSerialisable):
-                raise
+        except NotSerialisable as error:
             self._failed(error, str(error), may_go_on=True)
+        except UserCodeError as error:
+            raise Died(str(error)) from error  # a misuse of the protocol, which ends the worker on Storm
+        except StormlineError:
+            raise
         except Exception as error:
             self._failed(error, _told(error), may_go_on=False)
         except SystemExit as error:
