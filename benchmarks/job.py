@@ -13,7 +13,7 @@ import sys
 from statistics import median
 from typing import Any
 
-from _trades import Measured, filled
+from _trades import Measured, filled, told
 
 GOAL = 1.0
 FLAGS: list[str] = []
@@ -56,11 +56,6 @@ def main() -> None:
             }
         )
     )
-
-
-def told(measured: Measured) -> str:
-    own, every = measured.cpu_s_per_million, measured.all_cpu_s_per_million
-    return f"{measured.records_per_s:,.0f} records/s, {own:.1f} s of CPU a million ({every:.1f} with servers)"
 
 
 if __name__ == "__main__":

@@ -232,8 +232,8 @@ def test_a_wrong_setting_of_a_component_is_told_with_its_place_once(project: Pat
 
 
 def test_which_topology_is_meant(project: Path) -> None:
-    """The only one needs no name and can run as another app; of two the name must be said, a typo is noticed. A main one
-    is meant where none is named, and for a name that is like none of them."""
+    """The only one needs no name and can run as another app; of two the name must be said, a typo is noticed. A
+    main one is meant where none is named, and for a name that is like none of them."""
     assert topologies.choose(find_project(project), None) == ("words", "words")
     assert topologies.choose(find_project(project), "trial") == ("words", "trial")
     (project / "topologies" / "letters.py").write_text(TOPOLOGY)
