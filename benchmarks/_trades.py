@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from stormline.connectors.feed import Feed
-from stormline.connectors.feed_file import CsvFile
 from stormline.connectors.feed_program import Program
 from stormline.connectors.feed_settings import FeedSettings
 from stormline.connectors.redis import app_key, clear, connect
@@ -63,8 +62,7 @@ class Bench:
         self._servers = servers
         self._records = records
         self._number = 0
-        program = Program(ROOT / "data" / "trades.py", records, SEED)
-        source: CsvFile | Program = program
+        source = Program(ROOT / "data" / "trades.py", records, SEED)
         self._ends = Feed(servers.kafka, FeedSettings(TOPIC, source, PARTITIONS)).run().ends
         self._expected = oracle.hours(value for _, value, _ in oracle.generated(records, SEED))
         self._client = connect(servers.redis_url)
