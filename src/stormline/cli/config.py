@@ -1,6 +1,6 @@
 """config.json: where the servers are, what is fed, and streamparse's own settings. All faults are told at once.
 
-The file is streamparse's (its keys are accepted); `kafka`, `redis` and what belongs to them are ours.
+The file is streamparse's (its keys are accepted); `main`, `kafka`, `redis` and what belongs to them are ours.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Project(NamedTuple):
 
     root: Path
     topologies: Path
+    main: str | None
+    """The topology that is meant where none is named; None if the file does not say."""
     environments: Mapping[str, Environment]
     cluster: Mapping[str, Any]
     """What `stormline.cluster.settings.Settings` is made of, where the file says something."""
@@ -100,7 +102,8 @@ def load(root: Path) -> Project:
         _check(cluster, _CLUSTER, "cluster", faults)
     if faults:
         raise SettingsError(*faults)
-    return Project(root, root / content.get("topology_specs", "topologies/"), environments, cluster)
+    specs = content.get("topology_specs", "topologies/")
+    return Project(root, root / specs, content.get("main"), environments, cluster)
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
@@ -235,6 +238,7 @@ _TOP_LEVEL: Mapping[str, _Kind] = {
     "serializer": _text,
     "topology_specs": _text,
     "virtualenv_specs": _text,
+    "main": _text,
     "envs": _object,
     "cluster": _object,
 }

@@ -19,13 +19,11 @@ from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
-    from stormline.connectors.feed import FeedSettings
+    from stormline.connectors.feed_settings import FeedSettings
 
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
-@click.option(
-    "-n", "--name", help="The topology; where there is only one, also a name of its own for another app of it."
-)
+@click.option("-n", "--name", help="The topology; else a name of its own, for another app of the main one.")
 @click.option(
     "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
 )
@@ -100,7 +98,7 @@ def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> 
     read = topics(loaded)
     if not env.feed:
         return []
-    from stormline.connectors.feed import feed_settings
+    from stormline.connectors.feed_settings import feed_settings
 
     where = f"{project.root / config.FILE}: envs.{env.name}.feed"
     feeds = feed_settings(env.feed, root=project.root, where=where)
