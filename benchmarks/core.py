@@ -30,7 +30,7 @@ from stormline.core.events import Fetched
 from stormline.core.keyed import Held, KeyedState, Rules
 from stormline.core.progress import ProgressView
 from stormline.core.requests import Applied, Loaded
-from stormline.core.slot import key_reader, owned_slots, owner_index
+from stormline.core.slot import key_column, owned_slots, owner_index
 from stormline.core.source import Limits, Source
 from stormline.core.split import Split, keep
 from stormline.core.window import tumbling
@@ -92,7 +92,7 @@ class Ours:
         for number in range(PARTITIONS):
             self._source.assign(f"trades:AAAA/{number}", 0, 0, 0)
         self._decoder = Decoder(Trade, "time_ms", DAY_MS)
-        self._split = Split("by_w", key_reader("user"), TASKS)
+        self._split = Split("by_w", key_column("user"), TASKS)
         rules = Rules("w", tumbling("1h"), Aggregation(AGGREGATES, Trade))
         self._tasks = [KeyedState(rules, f"owner{index}", ProgressView({"s": PARTITIONS})) for index in range(TASKS)]
         for index, task in enumerate(self._tasks):
