@@ -197,16 +197,13 @@ class Aggregation:
         self._decode_state = msgspec.json.Decoder(tuple[tuple(state_types)]).decode  # type: ignore[misc]
         self.add = _written_add(folds, hints)
         """The accumulators (None: of no record) and one more record -> the accumulators with it."""
-        self._result = _written_result(values, places)
+        self.result = _written_result(self.result_type, values, places)
+        """The result of accumulators, as a Struct with one attribute an aggregate."""
         shown = {place: name for name, a, place in zip(self.names, values, places, strict=True) if a.result_is_state}
         self._shown = [shown.get(number, "") for number in range(len(folds))]
         """For each fold the name of a result that is its accumulator, if there is one."""
         self.needs_state = "" in self._shown
         """Some accumulator cannot be read back from the result."""
-
-    def result(self, accumulators: Accumulators) -> Any:
-        """The result as a Struct with one attribute an aggregate."""
-        return self.result_type(*self._result(accumulators))
 
     def write_result(self, accumulators: Accumulators) -> bytes:
         """JSON object of the results by name; Decimals as strings, times ISO 8601."""
@@ -289,16 +286,16 @@ def _written_fold(fold: Aggregate, hint: Any, accumulator: str, value: str) -> s
 
 
 def _written_result(
-    aggregates: Sequence[Aggregate], places: Sequence[_Place]
-) -> Callable[[Accumulators], Sequence[Any]]:
-    """All results as one expression over the accumulators `a`."""
-    names: dict[str, Any] = {}
+    struct: type, aggregates: Sequence[Aggregate], places: Sequence[_Place]
+) -> Callable[[Accumulators], Any]:
+    """The Struct of all results as one expression over the accumulators `a`."""
+    names: dict[str, Any] = {"struct": struct}
     results = []
     for i, (aggregate, place) in enumerate(zip(aggregates, places, strict=True)):
         names[f"result{i}"] = aggregate.result
         parts = f"({''.join(f'a[{p}], ' for p in place)})" if isinstance(place, tuple) else f"a[{place}]"
         results.append(parts if type(aggregate) in _KNOWN else f"result{i}({parts})")
-    written: Callable[[Accumulators], Sequence[Any]] = eval(f"lambda a: ({', '.join(results)},)", names)
+    written: Callable[[Accumulators], Any] = eval(f"lambda a: struct({', '.join(results)})", names)
     return written
 
 
