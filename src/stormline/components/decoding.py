@@ -68,7 +68,7 @@ class Decoder:
         values = [decode(value) for value in fetched.values]  # type: ignore[arg-type]
         if time is None:
             return values, list(fetched.timestamps_ms)
-        times = [time(value) for value in values]
+        times = list(map(time, values))
         return values, times if set(map(type, times)) == {int} else [time_ms(value) for value in times]
 
     def _one_by_one(self, fetched: Fetched, now_ms: int) -> tuple[Rows, list[Undecodable]]:

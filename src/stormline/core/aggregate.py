@@ -251,7 +251,7 @@ def _written_add(
         def add(before, record):
             v_amount = record.amount
             if before is None:
-                return (add0(empty0, record), add1(empty1, v_amount), add2(empty2, v_amount),)
+                return (1, v_amount, v_amount,)
             a0, a1, a2, = before
             return (a0 + 1, exact(a1, v_amount), v_amount if v_amount < a2 else a2,)
     """
@@ -260,8 +260,9 @@ def _written_add(
     for i, fold in enumerate(folds):
         names[f"add{i}"], names[f"empty{i}"] = fold.add, fold.create()
         value = "record" if fold.field is None else f"v_{fold.field}"
-        first.append(f"add{i}(empty{i}, {value})")
-        more.append(_written_fold(fold, hints.get(fold.field or ""), f"a{i}", value) or f"add{i}(a{i}, {value})")
+        plain = _plain_fold(fold, hints.get(fold.field or ""), f"a{i}", value)
+        first.append(plain[0] if plain else f"add{i}(empty{i}, {value})")
+        more.append(plain[1] if plain else f"add{i}(a{i}, {value})")
     fields = sorted({fold.field for fold in folds if fold.field is not None})  # each was checked to be a field
     lines = ["def add(before, record):"]
     lines += [f"    v_{field} = record.{field}" for field in fields]
@@ -272,16 +273,17 @@ def _written_add(
     return add
 
 
-def _written_fold(fold: Aggregate, hint: Any, accumulator: str, value: str) -> str | None:
-    """The `add` of a fold that needs no call; None where the field may be None or is no plain number."""
+def _plain_fold(fold: Aggregate, hint: Any, accumulator: str, value: str) -> tuple[str, str] | None:
+    """The first `add` and a later one, for a fold that needs no call; None where the field may be None or is no plain
+    number, and for the user's own."""
     if type(fold) is Count:
-        return f"{accumulator} + 1"
+        return "1", f"{accumulator} + 1"
     if hint not in (int, float, Decimal):
         return None
     if type(fold) is Sum:
-        return f"exact({accumulator}, {value})" if hint is Decimal else f"{accumulator} + {value}"
+        return value, f"exact({accumulator}, {value})" if hint is Decimal else f"{accumulator} + {value}"
     if type(fold) in (Min, Max):
-        return f"{value} if {value} {'<' if type(fold) is Min else '>'} {accumulator} else {accumulator}"
+        return value, f"{value} if {value} {'<' if type(fold) is Min else '>'} {accumulator} else {accumulator}"
     return None
 
 
