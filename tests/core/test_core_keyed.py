@@ -57,7 +57,7 @@ def states(lateness_ms: int) -> list[KeyedState]:
     return made
 
 
-sales = st.builds(Sale, st.integers(0, 40), st.sampled_from("abcd"), st.integers(1, 9).map(Decimal))
+sales = st.builds(Sale, st.integers(0, 40), st.sampled_from("abcd"), st.sampled_from([1, 2, 3, 7]).map(Decimal))
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("batch"), st.integers(0, 12), st.lists(sales, min_size=1, max_size=6), st.booleans()),
@@ -76,7 +76,7 @@ def test_the_quick_way_through_a_keyed_task_is_the_exact_one(history: list[Any],
     seen: list[list[Any]] = [[], []]
     for state, effects in zip(states(lateness_ms), seen, strict=True):
         sequence = 0
-        for number, step in enumerate(history):
+        for number, step in enumerate([*history, ("flush", True)]):
             match step:
                 case "batch", first, values, doubled:
                     offsets = [first + i // 2 if doubled else first + i for i in range(len(values))]
@@ -93,7 +93,6 @@ def test_the_quick_way_through_a_keyed_task_is_the_exact_one(history: list[Any],
                     for flush in state.flush():
                         effects.append(msgspec.to_builtins(flush))
                         effects += state.flushed(flush.slot, Applied() if arrives else Unknown("lost"))
-        effects += [msgspec.to_builtins(flush) for flush in state.flush()]
         effects += [state.counted, state.late, state.skipped, state.unflushed, state.dirty]
 
     assert seen[1] == seen[0]
