@@ -1,4 +1,4 @@
-"""The core alone, one process, no I/O: trades from JSON to flush commands, against a hand-written msgspec and dict loop.
+"""The core alone, no I/O: trades from JSON to flush commands, against a hand-written msgspec and dict loop.
 
 Ours does all that a record meets: decode, source, filter, split to two keyed tasks, apply (included offsets, lateness,
 five aggregates by user and hour), flush as the bytes for Redis, confirmation, acks, progress. The loop decodes the same
@@ -27,7 +27,8 @@ from stormline.components.decoding import Decoder
 from stormline.connectors.redis_commands import SCRIPTS, command
 from stormline.core.aggregate import EXACT, MEAN_DIGITS, Aggregation, Count, Max, Mean, Min, Sum
 from stormline.core.events import Fetched
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import ProgressView
 from stormline.core.requests import Applied, Loaded
 from stormline.core.slot import key_column, owned_slots, owner_index
@@ -37,7 +38,7 @@ from stormline.core.window import tumbling
 
 GOAL = 0.7
 BATCH, PARTITIONS, TASKS, FLUSH_EVERY = 500, 4, 2, 20_000
-BATCHES_A_STEP = 10
+BATCHES_A_STEP = 1
 USERS, HOUR_MS, DAY_MS = 10_000, 3_600_000, 86_400_000
 BEGAN_MS = 1_767_225_600_000
 
@@ -218,9 +219,7 @@ def main() -> None:
         found = {(start, msgspec.json.decode(key)): result for (start, key), result in ours.results.items()}
         if found != expected:
             sys.exit("the results differ")
-    print(
-        f"CPU us a record, medians of {runs} runs over {count:,} records, {ours.rows / count:.2f} rows written a record:"
-    )
+    print(f"CPU us a record, medians of {runs} runs over {count:,} records, {ours.rows / count:.2f} rows a record:")
     for stage in stages[0]:
         print(f"  {stage:<10}{statistics.median(run[stage] for run in stages) / count * 1e6:7.3f}")
     totals = [run.total() for run in stages]

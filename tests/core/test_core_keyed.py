@@ -13,7 +13,8 @@ from stormline.core import split as split_module
 from stormline.core.aggregate import Aggregation, Count, Max, Mean, Min, Sum
 from stormline.core.batch import Batch, Rows
 from stormline.core.events import Fetched
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.record import Record
 from stormline.core.requests import Applied, Loaded, Unknown

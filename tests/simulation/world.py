@@ -23,7 +23,8 @@ from stormline.connectors.redis_commands import SCRIPTS, command, reply
 from stormline.core.aggregate import Aggregation
 from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Counted, Counts, Enter, Flush, Load, Loaded, Mark, Refused, Reply, Unknown
 from stormline.core.slot import key_column, key_text, owned_slots, owner_index, slot_of

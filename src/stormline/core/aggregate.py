@@ -136,7 +136,7 @@ class Mean(_OfField):
     def __init__(self, field: str) -> None:
         super().__init__(field)
         self.parts = (Count(), Sum(field))
-        """The folds it is made of; its accumulator has one of each, and beside others like them they are folded once."""
+        """The folds it is made of: its accumulator has one of each. Others like them are folded only once."""
 
     def result_type(self, value: Any) -> Any:
         return (Decimal if value is Decimal else float) | None
@@ -239,7 +239,7 @@ def _folds(aggregates: Sequence[Aggregate]) -> tuple[list[Aggregate], list[_Plac
             folds.append(fold)
         return known[same]
 
-    return folds, [tuple(map(place, a.parts)) if isinstance(a, Mean) else place(a) for a in aggregates]
+    return folds, [tuple(place(part) for part in a.parts) if isinstance(a, Mean) else place(a) for a in aggregates]
 
 
 def _written_add(

@@ -9,36 +9,21 @@ confirmed flush that began after it was applied, in every slot it touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
 from operator import lt
 from typing import Any, NamedTuple
 
-import msgspec
-
-from stormline.core.aggregate import Accumulators, Aggregation
 from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced, StateError
 from stormline.core.included import Included
+from stormline.core.keyed_slot import Flight, Held, KeyedSlot, One, Rules, Window
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Flush, Loaded, Refused, WindowChange
-from stormline.core.slot import SLOTS, key_value, slots_of
-from stormline.core.window import Span, Windower
+from stormline.core.slot import SLOTS, slots_of
+from stormline.core.window import Span
 
 KEPT_LATE_RECORDS = 1000
 NEVER = -(1 << 63)
-
-
-class Rules(NamedTuple):
-    """What the user's settings of a keyed bolt come to."""
-
-    component: str
-    windower: Windower
-    aggregation: Aggregation
-    allowed_lateness_ms: int = 0
-    trigger: Callable[[Any], bool] | None = None
-    """With a trigger, a key's result appears once the trigger has held for it, and is kept up to date from then on."""
 
 
 class BrokenRecord(NamedTuple):
@@ -47,70 +32,6 @@ class BrokenRecord(NamedTuple):
     offset: int
     value: Any
     error: Exception
-
-
-class Held:
-    """A tuple that waits: for the flushes of its slots, and for its broken records to be safe elsewhere."""
-
-    def __init__(self, tup: Any) -> None:
-        self.tup = tup
-        self.waits = 0
-
-    def release(self) -> bool:
-        """One thing less to wait for; True if that was the last and the tuple is to be acked."""
-        self.waits -= 1
-        return self.waits == 0
-
-
-class _One(NamedTuple):
-    """One row of a batch."""
-
-    offset: int
-    time_ms: int
-    value: Any
-    key: str
-
-
-@dataclass(slots=True)
-class _Window:
-    span: Span
-    final: bool = False
-    revision: int = 0
-    rows: dict[str, Accumulators] = field(default_factory=dict)
-    fired: set[str] = field(default_factory=set)
-    """Keys for which the trigger has held."""
-    dirty: set[str] = field(default_factory=set)
-    changed: bool = True
-    """Its entry in the index is to be written."""
-    revised: bool = False
-    """A record was counted after the window was final, and no flush has said so yet."""
-    forgotten: bool = False
-    """Past its lateness: it leaves the memory once that is flushed."""
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A flush on its way: what goes back to dirty if it does not arrive."""
-
-    held: list[Held]
-    dirty: dict[int, set[str]]
-    late: set[int]
-    counted: int
-
-
-@dataclass(slots=True)
-class _Slot:
-    sequence: int
-    included: Included
-    watermark_ms: int | None
-    late: int
-    windows: dict[int, _Window] = field(default_factory=dict)
-    late_records: dict[int, bytes] = field(default_factory=dict)
-    counted: int = 0
-    """Records counted since the last flush was begun."""
-    dirty: bool = False
-    held: list[Held] = field(default_factory=list)
-    flight: _Flight | None = None
 
 
 class KeyedState:
@@ -126,20 +47,20 @@ class KeyedState:
         """Records that came again."""
         self.unflushed = 0
         """Records counted since the last flush was begun."""
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, KeyedSlot] = {}
         self._newest: dict[tuple[str, str], int] = {}
         """Lane and partition -> no slot includes an offset above this one."""
         self._latest_ms = NEVER
         """The highest watermark of any slot."""
-        self._tables: dict[int, list[_Window | None]] = {}
+        self._tables: dict[int, list[Window | None]] = {}
         """Start of a window -> the windows of that start by slot, as far as a record has looked for them."""
 
     def load(self, loaded: Loaded) -> None:
         """A slot as Redis has it; from now on this task is its owner (K1)."""
-        slot = _Slot(loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late)
+        slot = KeyedSlot(loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late)
         read = self.rules.aggregation.read
         for w in loaded.windows:
-            window = _Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
+            window = Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
             window.rows = {key: read(w.results.get(key), w.states.get(key)) for key in w.results | w.states}
             if self.rules.trigger is not None:
                 window.fired = set(w.results)
@@ -161,9 +82,9 @@ class KeyedState:
         slots = slots_of(rows.keys)
         touched = {number: self._slots[number] for number in set(slots)}
         broken = self._count_fresh(batch, slots) if self._fresh(batch) else self._count_origins(batch, slots)
-        if rows.offsets:
-            lane_partition = batch.lane, batch.partition
-            self._newest[lane_partition] = max(self._newest.get(lane_partition, -1), *rows.offsets)
+        newest = max(rows.offsets, default=-1)
+        if newest > self._newest.get((batch.lane, batch.partition), -1):
+            self._newest[batch.lane, batch.partition] = newest
         for slot in touched.values():
             if slot.dirty:
                 slot.held.append(held)
@@ -192,7 +113,7 @@ class KeyedState:
         included = {number: state_of[number].included.of(batch.lane, batch.partition) for number in tally}
         broken: list[BrokenRecord] = []
         start_ms = end_ms = 0
-        table: list[_Window | None] = []
+        table: list[Window | None] = []
         todo = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), slots, strict=True)
         while True:
             try:
@@ -203,7 +124,7 @@ class KeyedState:
                     window = table[number]
                     if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
                         slot = state_of[number]
-                        if not self._count(slot, batch, _One(offset, time_ms, value, key), None):
+                        if not slot.count(self.rules, batch.partition, One(offset, time_ms, value, key), None):
                             slot.counted -= 1  # it is in the tally
                         table[number] = slot.windows.get(start_ms)
                     else:  # user code comes first: if it raises, this record has changed nothing
@@ -234,7 +155,7 @@ class KeyedState:
                 self.skipped += len(outputs)
                 continue
             try:
-                slot.counted += self._count_together(slot, batch, outputs)
+                slot.counted += slot.count_together(self.rules, batch.partition, outputs)
             except Exception as error:  # user code may raise anything; what it raised on is set aside whole
                 broken.append(BrokenRecord(offset, outputs[0].value, error))
                 continue
@@ -242,71 +163,6 @@ class KeyedState:
             slot.dirty = True
             self.unflushed += len(outputs)
         return broken
-
-    def _count_together(self, slot: _Slot, batch: Batch, outputs: Sequence[_One]) -> int:
-        """All outputs of one origin for one slot, or none if user code raises; how many were not late."""
-        if len(outputs) == 1:
-            return self._count(slot, batch, outputs[0], None)
-        undo: list[Callable[[], object]] = []
-        try:
-            return sum(self._count(slot, batch, one, undo) for one in outputs)
-        except Exception:
-            for step in reversed(undo):
-                step()
-            raise
-
-    def _count(self, slot: _Slot, batch: Batch, one: _One, undo: list[Callable[[], object]] | None) -> bool:
-        """False: it was late. User code comes first: if it raises, this record has changed nothing."""
-        rules, watermark_ms, key = self.rules, slot.watermark_ms, one.key
-        span = rules.windower.span(one.time_ms)
-        if watermark_ms is not None and watermark_ms >= span.end_ms + rules.allowed_lateness_ms:
-            self._keep_late(slot, batch, one)
-            if undo is not None:
-                undo.append(partial(self._forget_late, slot))
-            return False
-        window = slot.windows.get(span.start_ms)
-        before = None if window is None else window.rows.get(key)
-        after = rules.aggregation.add(before, one.value)
-        fires = rules.trigger is not None and (window is None or key not in window.fired)
-        if fires and rules.trigger is not None:
-            fires = bool(rules.trigger(rules.aggregation.result(after)))
-        if window is None:
-            closed = watermark_ms is not None and watermark_ms >= span.end_ms
-            window = slot.windows[span.start_ms] = _Window(span, final=closed)
-        elif window.final:
-            window.revised = True
-        if fires:
-            window.fired.add(key)
-        window.rows[key] = after
-        window.dirty.add(key)
-        if undo is not None:
-            undo.append(partial(self._uncount, window, key, before, fires))
-        return True
-
-    def _uncount(self, window: _Window, key: str, before: Accumulators | None, fired: bool) -> None:
-        if fired:
-            window.fired.discard(key)
-        if before is None:
-            del window.rows[key]
-        else:
-            window.rows[key] = before
-
-    def _keep_late(self, slot: _Slot, batch: Batch, one: _One) -> None:
-        slot.late_records[slot.late] = msgspec.json.encode(
-            {
-                "number": slot.late,
-                "key": key_value(one.key),
-                "time_ms": one.time_ms,
-                "partition": batch.partition,
-                "offset": one.offset,
-                "record": one.value,
-            }
-        )
-        slot.late += 1
-
-    def _forget_late(self, slot: _Slot) -> None:
-        slot.late -= 1
-        del slot.late_records[slot.late]
 
     def observe(self, progress: Progress) -> None:
         """Hear a spout task; windows that its claim completes are closed (K5, K6)."""
@@ -325,7 +181,7 @@ class KeyedState:
                 self._latest_ms = max(self._latest_ms, mark)
                 self._close(slot, mark)
 
-    def _close(self, slot: _Slot, watermark_ms: int) -> None:
+    def _close(self, slot: KeyedSlot, watermark_ms: int) -> None:
         for window in slot.windows.values():
             if not window.final and watermark_ms >= window.span.end_ms:
                 window.final = window.changed = slot.dirty = True
@@ -337,10 +193,10 @@ class KeyedState:
         self.unflushed = 0
         return [self._begin(n, slot) for n, slot in self._slots.items() if slot.dirty and slot.flight is None]
 
-    def _begin(self, number: int, slot: _Slot) -> Flush:
+    def _begin(self, number: int, slot: KeyedSlot) -> Flush:
         slot.sequence += 1
         slot.dirty = False
-        flight = slot.flight = _Flight(slot.held, {}, set(slot.late_records), slot.counted)
+        flight = slot.flight = Flight(slot.held, {}, set(slot.late_records), slot.counted)
         slot.held, slot.counted = [], 0
         changes = []
         for start_ms, window in slot.windows.items():
@@ -361,7 +217,7 @@ class KeyedState:
             changes,
         )
 
-    def _change(self, window: _Window) -> WindowChange:
+    def _change(self, window: Window) -> WindowChange:
         if window.revised:
             window.revision += 1
             window.revised = False
@@ -410,7 +266,7 @@ class KeyedState:
                 self._tables.clear()
         return [held.tup for held in flight.held if held.release()]
 
-    def _restore(self, slot: _Slot, flight: _Flight) -> None:
+    def _restore(self, slot: KeyedSlot, flight: Flight) -> None:
         """The outcome is unknown: all of it stays dirty and goes out again with the next sequence."""
         slot.dirty = True
         slot.held = flight.held + slot.held
@@ -447,10 +303,10 @@ class KeyedState:
         return self.view.watermark_ms
 
 
-def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[_One]]:
+def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[One]]:
     """(Offset, slot) -> the outputs of one record for one slot: they count together."""
-    origins: dict[tuple[int, int], list[_One]] = {}
+    origins: dict[tuple[int, int], list[One]] = {}
     columns = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), strict=True)
-    for slot, one in zip(slots, map(_One._make, columns), strict=True):
+    for slot, one in zip(slots, map(One._make, columns), strict=True):
         origins.setdefault((one.offset, slot), []).append(one)
     return origins

@@ -95,10 +95,10 @@ def key_column(key: Key) -> KeyColumn:
     else:
         read = key
     # By type, as 1, 1.0 and True are one key to a dict.
-    remembered = {kind: _Remembered(key_text) for kind in (str, int)}
+    remembered: dict[type, _Remembered] = {kind: _Remembered(key_text) for kind in (str, int)}
 
     def column(records: Sequence[Any]) -> list[str]:
-        keys = [read(record) for record in records]
+        keys = [read(record) for record in records] if callable(key) else list(map(read, records))
         kinds = set(map(type, keys))
         if len(kinds) == 1 and (texts := remembered.get(kinds.pop())) is not None:
             return list(map(texts.__getitem__, keys))
