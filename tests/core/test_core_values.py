@@ -54,8 +54,8 @@ def test_a_state_that_was_written_and_read_goes_on(first: list[Decimal], more: l
     """
     Write after some records, read back, go on: as if nothing had been in between.
     """
-    for aggregates in (ALL, {name: ALL[name] for name in ("n", "sum", "least", "most")}):
-        aggregation = Aggregation(aggregates, Sale)
+    for names in (list(ALL), ["n", "sum", "least", "most"], ["mean"], ["mean", "n", "most"]):
+        aggregation = Aggregation({name: ALL[name] for name in names}, Sale)
         state = fold(aggregation, first)
         raw = aggregation.write_state(state) if aggregation.needs_state else None
         back = aggregation.read(aggregation.write_result(state), raw)
@@ -63,6 +63,15 @@ def test_a_state_that_was_written_and_read_goes_on(first: list[Decimal], more: l
             back = aggregation.add(back, Sale(amount))
 
         assert fold(aggregation, first + more) == back
+
+
+def test_a_mean_beside_its_count_and_sum_costs_no_state() -> None:
+    """
+    What the results tell is not written twice; without them the state is.
+    """
+    assert not Aggregation(ALL, Sale).needs_state
+    assert Aggregation({"mean": Mean("amount"), "n": Count()}, Sale).needs_state
+    assert Aggregation({"mean": Mean("amount"), "n": Count(), "sum": Sum("count")}, Sale).needs_state
 
 
 @pytest.mark.parametrize("aggregate", list(ALL.values()), ids=list(ALL))
