@@ -13,7 +13,7 @@ from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.wiring import WiredBoltSpec, stateless_spec
 from stormline.core.batch import Batch
 from stormline.core.errors import SettingsError
-from stormline.core.keyed import Held
+from stormline.core.keyed_slot import Held
 from stormline.core.record import Origin
 from stormline.core.status import Status
 

@@ -19,7 +19,8 @@ from stormline.core.aggregate import Aggregate, Aggregation
 from stormline.core.batch import Batch
 from stormline.core.duration import duration_ms
 from stormline.core.errors import Fenced, SettingsError, StateError
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import ProgressView
 from stormline.core.record import Origin
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
@@ -30,6 +31,8 @@ from stormline.core.window import Windower
 FLUSH_AFTER_PAUSE_MS = 20
 FLUSH_EVERY_MS = 500
 FLUSH_AT_RECORDS = 20_000
+"""Over all tasks of the bolt: well below what a spout lets wait for its ack, else it would stand still until the pause
+is noticed. Each flush writes a busy key anew, so that few records a flush cost more rows."""
 RETRY_AFTER_MS = 500
 
 
@@ -115,6 +118,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._owner = secrets.token_hex(8)
         self._run_number = int(conf["stormline.run"])
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
+        self._flush_at = FLUSH_AT_RECORDS // len(tasks)
         self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
         self._dead = DeadLetters(host)
@@ -220,7 +224,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         if state is not None and state.dirty:
             if self._dirty_since_ms is None:
                 self._dirty_since_ms = self.host.now_ms()
-            if state.unflushed >= FLUSH_AT_RECORDS:
+            if state.unflushed >= self._flush_at:
                 self._flush()
         self._set_due()
 
