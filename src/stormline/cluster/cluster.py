@@ -165,19 +165,26 @@ class Cluster:
             tell(f"{part.title} stopped")
 
     def _stop_workers(self) -> None:
-        """The signals that a Supervisor gives: SIGTERM, then SIGKILL for what is left of JVMs and components."""
-        doomed = processes.left(self._layout.storm)
+        """The signals that a Supervisor gives: SIGTERM, then SIGKILL, to JVMs and components.
+
+        Looked for again each time: a log writer may have been about to start its worker, and a component whose worker
+        has gone is known only from the look before.
+        """
+        seen: set[tuple[int, str]] = set()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in doomed:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(process.pid, number)
+            signalled: set[tuple[int, str]] = set()
             until = time.monotonic() + STOP_LIMIT_S
-            while doomed and time.monotonic() < until:
-                alive = {(each.pid, tuple(each.command)) for each in processes.table()}
-                doomed = [each for each in doomed if (each.pid, tuple(each.command)) in alive]
+            while time.monotonic() < until:
+                seen |= {(each.pid, " ".join(each.command)) for each in processes.left(self._layout.storm)}
+                seen &= {(each.pid, " ".join(each.command)) for each in processes.table()}
+                if not seen:
+                    return
+                for each in seen - signalled:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(each[0], number)
+                signalled |= seen
                 time.sleep(_PAUSE_S)
-        if doomed:
-            raise ServerError(f"workers do not end, even when killed: {', '.join(str(each.pid) for each in doomed)}")
+        raise ServerError(f"workers do not end, even when killed: {', '.join(str(pid) for pid, _ in seen)}")
 
     @contextmanager
     def _alone(self, tell: Tell) -> Iterator[None]:
