@@ -112,6 +112,8 @@ class Layout:
         lines = {
             "storm.zookeeper.servers": f'["{HOST}"]',
             "storm.zookeeper.port": settings.zookeeper_port,
+            # 20,000 by default: so long a killed Nimbus leads, and the one started in its place may do nothing.
+            "storm.zookeeper.session.timeout": 6000,
             "nimbus.seeds": '["localhost"]',
             "nimbus.thrift.port": settings.nimbus_port,
             "supervisor.thrift.port": settings.supervisor_port,
