@@ -8,6 +8,7 @@ tasks wrote down, and stops the cluster. About three minutes.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import signal
@@ -25,7 +26,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
 
-import hypothesis  # noqa: E402
 from differential import patterns, topologies  # noqa: E402
 
 from stormline.cluster import nimbus  # noqa: E402
@@ -353,14 +353,15 @@ def main() -> None:
             result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() and sys.argv[1:] else {}
             result["recorded_with"] = {
                 "storm": settings.storm_version,
-                "streamparse": "5.0.1",
-                "hypothesis": hypothesis.__version__,
+                "streamparse": importlib.metadata.version("streamparse"),
+                "hypothesis": importlib.metadata.version("hypothesis"),
                 "seed": patterns.SEED,
                 "script": "tests/differential/record.py",
                 "workers": 1,
             }
             for name in wanted:
-                result[name] = globals()[name](recorder)
+                record = globals()[name]
+                result[name] = {"about": record.__doc__, **record(recorder)}
                 OUTPUT.write_text(_compact(result))
         finally:
             cluster.down()

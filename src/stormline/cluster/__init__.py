@@ -5,4 +5,5 @@ jars.py      fetched once, by Maven     layout.py  the files that the programs r
 daemon.py    a program that goes on when the one that started it has ended
 parts.py     the five, how each is started and asked whether it answers
 cluster.py   up, down, status           nimbus.py  a client of Nimbus
+processes.py the workers, found in the machine's list of processes
 """

@@ -75,8 +75,9 @@ class Cluster:
                 jars.fetch(layout.jars, layout.settings.storm_version, layout.settings.kafka_version, java_home, tell)
                 layout.write()
                 wanted = parts.all_of(layout, java_home)
-                self._start([part for part in wanted if part.daemon.pid is None], java_home, tell)
-                self._await(wanted, tell)
+                absent = [part for part in wanted if part.daemon.pid is None]
+                self._require_ports(absent)
+                self._bring_up(wanted, absent, java_home, tell)
 
     def down(self, tell: Tell = lambda line: None) -> None:
         """Stop everything, workers too. Data stays; a topology that runs comes back with the next `up`."""
@@ -110,9 +111,8 @@ class Cluster:
         ]
         return Status(lines, workers, [found.fault for found in needs.look() if found.fault])
 
-    def _start(self, absent: list[Part], java_home: Path, tell: Tell) -> None:
-        layout = self._layout
-        own = {worker.port for worker in processes.workers(layout.storm)}  # they survive their Supervisor
+    def _require_ports(self, absent: list[Part]) -> None:
+        own = {worker.port for worker in processes.workers(self._layout.storm)}  # they survive their Supervisor
         taken = [
             f'"{key}": {port} of cluster in config.json: port {port} of {ports.HOST} cannot be had, '
             f"{ports.holder(port)}. Stop that program, or set another port"
@@ -122,13 +122,13 @@ class Cluster:
         ]
         if taken:
             raise SettingsError(*taken)
-        environment = parts.environment(java_home)
-        for part in absent:
-            how = "ended and is started again" if part.daemon.ended else "is started"
-            tell(f"{part.title} {how}")
-            if part.daemon.name == "kafka" and not layout.kafka_is_formatted:
-                self._format_kafka(java_home)
-            part.daemon.launch(part.command, directory=layout.storm, environment=environment)
+
+    def _launch(self, part: Part, java_home: Path, tell: Tell) -> None:
+        how = "ended and is started again" if part.daemon.ended else "is started"
+        tell(f"{part.title} {how}")
+        if part.daemon.name == "kafka" and not self._layout.kafka_is_formatted:
+            self._format_kafka(java_home)
+        part.daemon.launch(part.command, directory=self._layout.storm, environment=parts.environment(java_home))
 
     def _format_kafka(self, java_home: Path) -> None:
         command = parts.format_command(self._layout, java_home)
@@ -136,18 +136,22 @@ class Cluster:
         if run.returncode != 0:
             raise ServerError(f"Kafka's log cannot be made (status {run.returncode}):\n{run.stdout}{run.stderr}")
 
-    def _await(self, wanted: list[Part], tell: Tell) -> None:
+    def _bring_up(self, wanted: list[Part], absent: list[Part], java_home: Path, tell: Tell) -> None:
+        """Start the absent, each as soon as the one it comes after answers; return when all answer."""
         started = time.monotonic()
-        waiting = list(wanted)
+        waiting, absent = list(wanted), list(absent)
         while waiting:
-            for part in list(waiting):
+            silent = {part.title for part in waiting}
+            for part in [part for part in absent if part.after not in silent]:
+                self._launch(part, java_home, tell)
+                absent.remove(part)
+            for part in [part for part in waiting if part not in absent]:
                 if part.answers():
                     waiting.remove(part)
                     tell(f"{part.title} answers on port {part.ports[0][1]}, process {part.daemon.pid}")
                 elif part.daemon.pid is None:
-                    # One that is asked first and is silent may be the cause: all need ZooKeeper, a Supervisor Nimbus.
-                    first = waiting[0]
-                    if first.daemon.pid is not None and first is not part:
+                    first = waiting[0]  # all need ZooKeeper: if it is silent, it is the cause
+                    if first is not part and first.daemon.pid is not None:
                         raise self._failed(first, "does not answer", before=f"{part.title} ended at its start, and ")
                     raise self._failed(part, "ended at its start")
             if waiting and time.monotonic() - started > START_LIMIT_S:
@@ -165,19 +169,26 @@ class Cluster:
             tell(f"{part.title} stopped")
 
     def _stop_workers(self) -> None:
-        """The signals that a Supervisor gives: SIGTERM, then SIGKILL for what is left of JVMs and components."""
-        doomed = processes.left(self._layout.storm)
+        """The signals that a Supervisor gives: SIGTERM, then SIGKILL, to JVMs and components.
+
+        Looked for again each time: a log writer may have been about to start its worker, and a component whose worker
+        has gone is known only from the look before.
+        """
+        seen: set[tuple[int, str]] = set()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in doomed:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(process.pid, number)
+            signalled: set[tuple[int, str]] = set()
             until = time.monotonic() + STOP_LIMIT_S
-            while doomed and time.monotonic() < until:
-                alive = {(each.pid, tuple(each.command)) for each in processes.table()}
-                doomed = [each for each in doomed if (each.pid, tuple(each.command)) in alive]
+            while time.monotonic() < until:
+                seen |= {(each.pid, " ".join(each.command)) for each in processes.left(self._layout.storm)}
+                seen &= {(each.pid, " ".join(each.command)) for each in processes.table()}
+                if not seen:
+                    return
+                for each in seen - signalled:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(each[0], number)
+                signalled |= seen
                 time.sleep(_PAUSE_S)
-        if doomed:
-            raise ServerError(f"workers do not end, even when killed: {', '.join(str(each.pid) for each in doomed)}")
+        raise ServerError(f"workers do not end, even when killed: {', '.join(str(pid) for pid, _ in seen)}")
 
     @contextmanager
     def _alone(self, tell: Tell) -> Iterator[None]:

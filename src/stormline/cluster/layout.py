@@ -112,6 +112,8 @@ class Layout:
         lines = {
             "storm.zookeeper.servers": f'["{HOST}"]',
             "storm.zookeeper.port": settings.zookeeper_port,
+            # 20,000 by default: so long a killed Nimbus leads, and the one started in its place may do nothing.
+            "storm.zookeeper.session.timeout": 6000,
             "nimbus.seeds": '["localhost"]',
             "nimbus.thrift.port": settings.nimbus_port,
             "supervisor.thrift.port": settings.supervisor_port,
@@ -131,6 +133,8 @@ class Layout:
             "topology.message.timeout.secs": 10,
             # 0.05 by default: counters go in steps of 20.
             "topology.stats.sample.rate": 1.0,
+            # 60 by default: counters stand still for a minute.
+            "executor.metrics.frequency.secs": 1,
             "worker.heap.memory.mb": 256,
             "worker.childopts": f'"-Xmx%HEAP-MEM%m -Djava.net.preferIPv4Stack=true -javaagent:{self.agent}"',
             "topology.worker.logwriter.childopts": '"-Xmx32m -XX:+UseSerialGC"',

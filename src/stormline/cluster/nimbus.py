@@ -11,16 +11,22 @@ from typing import Any, Final
 CHUNK: Final = 307_200
 """Bytes of one upload call; Nimbus refuses frames above 1 MiB."""
 
+_LEADER: Final = """
+struct SupervisorAssignments {}
+service Leader { SupervisorAssignments getSupervisorAssignments(1: string node); }
+"""
+"""A call which only the leader answers; streamparse's interface is older than it. The fields are not read."""
+
 
 @contextmanager
-def connect(host: str, port: int, timeout_ms: int = 10_000) -> Iterator[Any]:
-    """A client with Nimbus's Thrift calls. Raises thriftpy2's TException or OSError."""
+def connect(host: str, port: int, timeout_ms: int = 10_000, service: Any = None) -> Iterator[Any]:
+    """A client with Nimbus's Thrift calls, or those of `service`. Raises thriftpy2's TException or OSError."""
     from thriftpy2.protocol import TBinaryProtocolFactory
     from thriftpy2.rpc import make_client
     from thriftpy2.transport import TFramedTransportFactory
 
     client = make_client(
-        _wire().Nimbus,
+        service or _wire().Nimbus,
         host=host,
         port=port,
         proto_factory=TBinaryProtocolFactory(),  # type: ignore[no-untyped-call]
@@ -31,6 +37,21 @@ def connect(host: str, port: int, timeout_ms: int = 10_000) -> Iterator[Any]:
         yield client
     finally:
         client.close()
+
+
+def leads(host: str, port: int, timeout_ms: int) -> bool:
+    """Whether this Nimbus is the leader by its own knowledge; raises as `connect` does, also if it is not.
+
+    `getLeader` reads ZooKeeper, where a Nimbus that was killed leads until its session ends; one started in its place
+    has the same address, is no leader, and tells Supervisors that nothing is assigned to them.
+    """
+    import io
+
+    import thriftpy2
+
+    leader = thriftpy2.load_fp(io.StringIO(_LEADER), module_name="stormline_leader_thrift")
+    with connect(host, port, timeout_ms, leader.Leader) as client:
+        return client.getSupervisorAssignments("localhost") is not None
 
 
 def upload(client: Any, jar: Path) -> str:

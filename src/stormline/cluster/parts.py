@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from stormline.cluster import nimbus
 from stormline.cluster.daemon import Daemon
@@ -23,13 +23,14 @@ _SMALL: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.pref
 
 
 class Part(NamedTuple):
-    """`ports`: (key in config.json, port), the one to connect to first."""
+    """`ports`: (key in config.json, port), the one to connect to first. `after`: the part that must answer before."""
 
     title: str
     daemon: Daemon
     ports: Sequence[tuple[str, int]]
     command: Sequence[str]
     answers: Callable[[], bool]
+    after: str | None = None
 
 
 def all_of(layout: Layout, java_home: Path) -> list[Part]:
@@ -71,7 +72,7 @@ def _nimbus(layout: Layout, java_home: Path) -> Part:
     command.append("org.apache.storm.daemon.nimbus.Nimbus")
 
     def answers() -> bool:
-        return _nimbus_says(port, lambda client: client.getLeader().isLeader)
+        return _asked(port, lambda: nimbus.leads(HOST, port, int(_ASK_S * 1000)))
 
     return Part("Nimbus", _daemon(layout, "nimbus"), [("nimbus_port", port)], command, answers)
 
@@ -84,10 +85,15 @@ def _supervisor(layout: Layout, java_home: Path) -> Part:
 
     def answers() -> bool:
         """It listens, and Nimbus gives it work."""
-        return _listens(port) and _nimbus_says(settings.nimbus_port, lambda client: client.getClusterInfo().supervisors)
+        return _listens(port) and _asked(settings.nimbus_port, has_supervisor)
+
+    def has_supervisor() -> bool:
+        with nimbus.connect(HOST, settings.nimbus_port, int(_ASK_S * 1000)) as client:
+            return bool(client.getClusterInfo().supervisors)
 
     ports = [("supervisor_port", port), *(("worker_ports", each) for each in settings.worker_ports)]
-    return Part("Supervisor", _daemon(layout, "supervisor"), ports, command, answers)
+    # A Supervisor that finds no Nimbus takes it that nothing is assigned to it, and kills the workers that live on.
+    return Part("Supervisor", _daemon(layout, "supervisor"), ports, command, answers, after="Nimbus")
 
 
 def _kafka(layout: Layout, java_home: Path) -> Part:
@@ -153,14 +159,13 @@ def _kafka_answers(port: int) -> bool:
     return len(answer) >= 10 and struct.unpack(">ih", answer[4:10]) == (7, 0)
 
 
-def _nimbus_says(port: int, question: Callable[[Any], Any]) -> bool:
-    """Whether Nimbus's answer is a true one; while it starts it has none, or answers with an error."""
+def _asked(port: int, question: Callable[[], bool]) -> bool:
+    """Nimbus's answer; while it starts it has none, or answers with an error."""
     from thriftpy2.thrift import TException
 
     if not _listens(port):
         return False
     try:
-        with nimbus.connect(HOST, port, timeout_ms=int(_ASK_S * 1000)) as client:
-            return bool(question(client))
+        return question()
     except (TException, OSError):
         return False
