@@ -7,6 +7,7 @@ A component is a parameterless class of streamparse's (so its DSL and its submit
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
@@ -34,6 +35,15 @@ class Hosted:
     def make(cls) -> Self:
         """An instance for a host to prepare."""
         return cls()
+
+    def run(self) -> None:
+        """What Storm's launcher of stock components (`streamparse_run`) calls; it has imported the user's code before.
+        Never returns."""
+        from stormline.multilang.loop import serve  # the loop hosts components; here is the way into it
+
+        out = os.dup(1)
+        os.dup2(2, 1)
+        serve(self, out)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
