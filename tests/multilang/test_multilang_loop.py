@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def child(launcher: str, component: str, name: str, folder: Path) -> Iterator[Sp
 
 
 def rows() -> Rows:
-    purchases = [Purchase(datetime(2020, 1, day), 7, Decimal("9.90") * day) for day in (1, 2)]
+    purchases = [Purchase(date(2020, 1, day), Decimal("9.90") * day, 7, 1) for day in (1, 2)]
     return Rows([5, 6], [1, 2], purchases, None)
 
 
@@ -120,7 +120,7 @@ def test_heartbeats_are_answered_and_the_end_of_stdin_ends_it(tmp_path: Path) ->
 
 def test_batches_and_progress_survive_their_coding() -> None:
     """
-    Rows with datetimes and decimals, and progress, are the same after coding; their text is safe in JSON and in URLs.
+    Rows with dates and decimals, and progress, are the same after coding; their text is safe in JSON and in URLs.
     """
     progress = Progress("s", 3, "abc", 9, 4, (Claim("t:x/0", 7, 5, None, idle=False, ended=True),))
     assert rows() == decode_rows(encode_rows(rows()), Purchase)

@@ -13,7 +13,7 @@ from stock.stock_runs import PROJECT, Run
 from stormline.core.errors import StormlineError
 from stormline.embedded.servers import EmbeddedServers
 
-WORDS = "the cat and the dog and the bird".split()
+WORDS = ["the", "cat", "and", "the", "dog", "and", "the", "bird"]
 
 pytestmark = pytest.mark.parametrize("multilang", [False, True], ids=["inline", "multilang"])
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 from stormline.components.host import Host
 from stormline.core.errors import SettingsError
+from stormline.core.record import Record
 
 Check = Callable[[Any], object]
 """Raises ValueError or TypeError, with what is wrong, for a value that will not do."""
@@ -82,6 +83,12 @@ def text(value: Any) -> None:
     """Check: a text with something in it."""
     if not isinstance(value, str) or not value:
         raise ValueError("give a text that is not empty")
+
+
+def record_schema(value: Any) -> None:
+    """Check: a schema."""
+    if not (isinstance(value, type) and issubclass(value, Record)):
+        raise ValueError("give a subclass of stormline.Record")
 
 
 def positive(value: Any) -> None:

@@ -144,7 +144,8 @@ class KeyedState:
             slot = self._slots[number]
             included = touched.get(number)
             if included is None:
-                included = touched[number] = slot.included.of(lane, partition)
+                # Without a partition there is no origin to remember: such records are counted whenever they come.
+                included = touched[number] = slot.included.of(lane, partition) if partition else set()
             offset = rows.offsets[indices[0]]
             if offset < floor or offset in included:
                 self.skipped += len(indices)

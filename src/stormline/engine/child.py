@@ -1,7 +1,7 @@
 """A child process on a multilang pipe: its start, its pipes, its death. It knows frames, not what is in them.
 
-All reading and writing is non-blocking and driven by the host. What is sent waits here while the pipe is full; stderr is
-read all the time; so parent and child never wait for each other.
+All reading and writing is non-blocking and driven by the host. What is sent waits here while the pipe is full; stderr
+is read all the time; so parent and child never wait for each other.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 class Child:
     """Runs `argv` in `cwd`, in a process group of its own, and dies with this process.
 
-    `on_frame` is called for each message, `on_line` for each line of stderr. Raises Died, from here or out of a callback
-    of the host's, when the process is gone or speaks no multilang; it has been killed then.
+    `on_frame` is called for each message, `on_line` for each line of stderr. Raises Died, from here or out of a
+    callback of the host's, when the process is gone or speaks no multilang; it has been killed then.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class Child:
     def press(self, most: int) -> None:
         """Serve this child alone until at most `most` messages wait: the back pressure of a full pipe.
 
-        Its callbacks are called from in here. Other tasks stand still meanwhile, but this child only needs its own pipes
-        served to go on.
+        Its callbacks are called from in here. Other tasks stand still meanwhile, but this child only needs its own
+        pipes served to go on.
         """
         self._flush()
         poll = select.poll()
@@ -136,7 +136,9 @@ class Child:
                 self._host.unwatch(fd, write=write)
             self._finalizer()
         tail = self._stderr_tail.decode(errors="replace").strip()
-        return Died(f"{self._name!r} (process {self.pid}) {why}" + (f"; the end of its stderr:\n{tail}" if tail else ""))
+        return Died(
+            f"{self._name!r} (process {self.pid}) {why}" + (f"; the end of its stderr:\n{tail}" if tail else "")
+        )
 
     def close(self) -> None:
         """The orderly end: its stdin ends, and it has a moment to follow."""

@@ -239,7 +239,7 @@ class ShellBolt(ShellTask):
         held = self._held.get(str(name))
         if held is None:
             raise self._child.died(
-                f"{does} tuple {name!r}, which it does not hold: each tuple is acked or failed once, after its last emit"
+                f"{does} tuple {name!r}, which it does not hold: each is acked or failed once, after its last emit"
             )
         return held
 

@@ -97,12 +97,15 @@ def read_topology(
 def _maker(spec: Any, *, multilang: bool, sources: Path) -> Callable[[], Any]:
     """What makes the object that the engine drives: a component of ours, or what stands for a stock one."""
     from stormline.engine.shell import ShellBolt, ShellSpout, argv  # streamparse, which they need, is costly to import
-    from stormline.engine.stock import StockBolt, StockSpout
+    from stormline.engine.stock_bolt import StockBolt
+    from stormline.engine.stock_spout import StockSpout
 
     cls = spec.component_cls
     shell = spec.component_object.shell
     if shell is None:
-        raise SettingsError(f"{spec.name}: a component in Java needs a real Storm; here take Python or a shell component")
+        raise SettingsError(
+            f"{spec.name}: a component in Java needs a real Storm; here take Python or a shell component"
+        )
     is_spout = isinstance(spec, ShellSpoutSpec)
     in_process = not multilang and shell.execution_command == LAUNCHER
     make = getattr(cls, "make", None)

@@ -1,7 +1,7 @@
 """The bytes of a batch and of progress: msgpack, rows as arrays in the order in which the schema declares its fields.
 
-On a multilang pipe, where everything is JSON, they travel as one text of URL-safe base64: Storm's JSON library is slow on
-nested values, and escapes `/`.
+On a multilang pipe, where everything is JSON, they travel as one text of URL-safe base64: Storm's JSON library is slow
+on nested values, and escapes `/`.
 """
 
 from __future__ import annotations

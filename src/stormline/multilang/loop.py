@@ -1,4 +1,4 @@
-"""A component of ours in a process of its own: the message loop on stdin and stdout, for Storm's worker or the local one.
+"""A component of ours in a process of its own: the message loop on stdin and stdout, for Storm's worker or our own.
 
 One thread reads: big reads, heartbeats answered at once, whatever the component is doing, and the end of stdin ends the
 process. The main thread runs the component; what it sends is gathered until it has nothing more to do.

@@ -15,6 +15,7 @@ import pystorm
 import simplejson
 import streamparse
 
+_json: Any = simplejson
 SAME = frozenset({str, int, bool, type(None)})
 """Types whose values come out of JSON as they went in."""
 _FRAMEWORK = tuple(str(Path(str(module.__file__)).parent) for module in (pystorm, streamparse)) + (
@@ -37,7 +38,7 @@ def plain(values: Sequence[Any], fields: Sequence[str] = ()) -> list[Any]:
         if kind in SAME or (kind is float and value - value == 0):
             continue
         try:
-            return list(simplejson.loads(simplejson.dumps(list(values), namedtuple_as_object=False)))
+            return list(_json.loads(_json.dumps(list(values), namedtuple_as_object=False)))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotData(_which(values, fields, error)) from None
     return list(values)
@@ -64,7 +65,7 @@ def shortened(text: str, most: int = 300) -> str:
 def _which(values: Sequence[Any], fields: Sequence[str], whole: Exception) -> str:
     for at, value in enumerate(values):
         try:
-            simplejson.dumps(value, namedtuple_as_object=False)
+            _json.dumps(value, namedtuple_as_object=False)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             name = f"field {fields[at]!r}" if at < len(fields) else f"value {at + 1}"
             return f"{name} is {shortened(repr(value), 80)}, of type {type(value).__name__}: {error}"

@@ -41,14 +41,14 @@ def run(component: Any, out: int) -> None:
     instance.run()
 
 
-class _Pipe(Serializer):  # type: ignore[misc]
+class _Pipe(Serializer):
     """pystorm's serializer, on descriptors."""
 
     out = 1
     component: Any = None
 
     def __init__(self, input_stream: Any, output_stream: Any, reader_lock: Any, writer_lock: Any) -> None:
-        super().__init__(None, None, reader_lock, writer_lock)
+        super().__init__(None, None, reader_lock, writer_lock)  # type: ignore[no-untyped-call]
         self._frames: list[bytes] = []
         self._rest = b""
         self._gathered: list[bytes] = []
