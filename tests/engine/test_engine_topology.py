@@ -2,7 +2,7 @@
 
 import pytest
 from engine_parts import Bench, Numbers, holds
-from streamparse import Bolt, Grouping, Spout, Stream, Topology
+from streamparse import Bolt, Grouping, JavaBolt, Spout, Stream, Topology
 
 from stormline.core.errors import SettingsError
 from stormline.engine import groupings
@@ -78,16 +78,13 @@ def test_a_hint_without_this_environment_is_refused():
 
 
 def test_a_component_that_the_engine_cannot_host_is_refused():
-    """A stock streamparse bolt has no `make`: the error names it and its class."""
-
-    class Stock(Bolt):
-        pass
+    """A component in Java needs a JVM: the error names it."""
 
     class Mixed(Topology):
         source = Source.spec()
-        stock = Stock.spec(inputs=[source])
+        java = JavaBolt.spec(full_class_name="org.example.Mine", args_list=[], inputs=[source])
 
-    with pytest.raises(SettingsError, match=r"stock: .*Stock cannot run on the inline engine"):
+    with pytest.raises(SettingsError, match=r"java: a component in Java needs a real Storm"):
         read_topology(Mixed)
 
 

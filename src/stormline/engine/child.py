@@ -97,9 +97,14 @@ class Child:
         """Messages that the pipe has not taken yet."""
         return len(self._waiting)
 
-    def send(self, message: bytes, *, urgent: bool = False) -> None:
-        """Send a frame soon, with others in one write; an urgent one overtakes what waits."""
+    def send(self, message: bytes, *, urgent: bool = False, later: bool = False) -> None:
+        """Send a frame soon, with others in one write; an urgent one overtakes what waits. `later`: with the next that
+        is sent, or at `flush_soon`."""
         (self._urgent if urgent else self._waiting).append(message)
+        if not later:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
             self._host.post(self._flush)

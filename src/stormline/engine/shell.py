@@ -130,8 +130,8 @@ class ShellTask:
     def _obey(self, message: Message) -> None:
         raise NotImplementedError
 
-    def _send(self, message: Any, *, urgent: bool = False) -> None:
-        self._child.send(encode(message), urgent=urgent)
+    def _send(self, message: Any, *, urgent: bool = False, later: bool = False) -> None:
+        self._child.send(encode(message), urgent=urgent, later=later)
 
     def _on_line(self, line: str) -> None:
         if line:
@@ -294,7 +294,8 @@ class ShellSpout(ShellTask):
         if not self._open:
             self._heard_ms = self._host.now_ms()
         self._open.append(command)
-        self._send({"command": command, "id": message_id})
+        # While the child is at its `next` it reads nothing: acks go with the one after it, in one write.
+        self._send({"command": command, "id": message_id}, later=self._asked and command in ("ack", "fail"))
 
     def _emitted(self, message: Message) -> Sequence[int]:
         self._emits += 1
@@ -307,6 +308,8 @@ class ShellSpout(ShellTask):
             return  # pystorm's `raise_exception` sends one too many
         if self._open.popleft() == "next":
             self._asked = False
+            if self._open:
+                self._child.flush_soon()
             self._status.settled = not self._emits
             if not self._emits:
                 now_ms = self._host.now_ms()

@@ -63,7 +63,7 @@ class StockTask:
         self._thread = get_ident()
         self._prints = Prints(self)
         _SERIALIZERS.setdefault(SERIALIZER, Direct)
-        said = json.loads(json.dumps(host.handshake()))
+        said = json.loads(json.dumps(host.handshake(), default=str))
         conf, context = said["conf"], said["context"]
         self._fields = context["stream->outputfields"]
         instance: Any = None
