@@ -85,8 +85,8 @@ def _empty() -> None:
 
 def test_a_stock_bolt_reads_our_records_as_plain_tuples() -> None:
     """
-    Behind a spout of ours and behind a filter, a stock bolt gets one tuple for each record, named by the schema's fields,
-    in JSON forms, grouped as it says; the offset is committed once it has acked.
+    Behind a spout of ours and behind a filter, a stock bolt gets one tuple for each record, named by the schema's
+    fields, in JSON forms, grouped as it says; the offset is committed once it has acked.
     """
 
     class Mixed(Topology):
@@ -106,8 +106,8 @@ def test_a_stock_bolt_reads_our_records_as_plain_tuples() -> None:
 
 def test_our_bolts_count_what_a_stock_spout_emits() -> None:
     """
-    Behind a stock spout a filter and a window bolt take plain tuples; a tuple is acked only after the flush, and a window
-    closes when a record later than its end by `out_of_order` has been seen.
+    Behind a stock spout a filter and a window bolt take plain tuples; a tuple is acked only after the flush, and a
+    window closes when a record later than its end by `out_of_order` has been seen.
     """
 
     class Mixed(Topology):

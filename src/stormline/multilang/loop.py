@@ -134,6 +134,8 @@ class _Loop:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         self._told: dict[str, Any] = {}
         self._tell_at_ms = 0
+        self._stale = False
+        """Something was done since the status was told."""
         said = pipe.inbox.get()[1]
         (Path(said["pidDir"]) / str(os.getpid())).touch()
         pipe.send({"pid": os.getpid()})
@@ -159,6 +161,8 @@ class _Loop:
         while True:
             pipe.flush() if pipe.inbox.empty() else None
             due_ms = component.due_ms
+            if self._stale:
+                due_ms = self._tell_at_ms if due_ms is None else min(due_ms, self._tell_at_ms)
             try:
                 kind, what = pipe.inbox.get(timeout=None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000)
             except Empty:
@@ -171,6 +175,7 @@ class _Loop:
             if due_ms is not None and due_ms <= self.now_ms():
                 component.on_time(self.now_ms())
             if self._tells:
+                self._stale |= kind != "time"
                 self._tell()
 
     def _take(self, message: Any) -> None:
@@ -209,6 +214,7 @@ class _Loop:
         if now_ms < self._tell_at_ms:
             return
         self._tell_at_ms = now_ms + STATUS_EVERY_MS
+        self._stale = False
         told = msgspec.structs.asdict(self._component.status())
         if told != self._told:
             self._told = told
