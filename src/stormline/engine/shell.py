@@ -84,6 +84,8 @@ class ShellTask:
         self._status = Status()
         self._told: Status | None = None
         """What the child says of itself, if it can."""
+        self._told_after = 0
+        """The tuples that it had taken then."""
         self._ready = False
         self._no_metrics = True
 
@@ -156,7 +158,7 @@ class ShellTask:
                         self._no_metrics = False
                         self._log(30, NO_METRICS)
                 case "status":
-                    self._told = msgspec.convert(message.params, Status)
+                    self._told, self._told_after = msgspec.convert(message.params, Status), message.id
                 case None if message.pid is not None:
                     self._ready = True
                 case _:
@@ -214,8 +216,12 @@ class ShellBolt(ShellTask):
         self._plan(now_ms)
 
     def status(self) -> Status:
-        self._status.settled = not self._held
-        return super().status()
+        status = super().status()
+        if self._told is None:
+            status.settled = not self._held
+        elif self._told_after < self._status.records_in:
+            status.settled = False  # it does not know yet what is on its way to it
+        return status
 
     def _plan(self, now_ms: int) -> None:
         self.due_ms = now_ms + HEARTBEAT_EVERY_MS

@@ -134,6 +134,8 @@ class _Loop:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         self._told: dict[str, Any] = {}
         self._tell_at_ms = 0
+        self._tuples = 0
+        """Tuples taken; with the status they tell what it knows of."""
         self._stale = False
         """Something was done since the status was told."""
         said = pipe.inbox.get()[1]
@@ -184,6 +186,7 @@ class _Loop:
         component = self._component
         command = message.get("command")
         if command is None:
+            self._tuples += 1
             component.execute(self._tuple(message))
             return
         match command:
@@ -215,10 +218,10 @@ class _Loop:
             return
         self._tell_at_ms = now_ms + STATUS_EVERY_MS
         self._stale = False
-        told = msgspec.structs.asdict(self._component.status())
+        told = {"id": self._tuples, "params": msgspec.structs.asdict(self._component.status())}
         if told != self._told:
             self._told = told
-            self._pipe.send({"command": "status", "params": told})
+            self._pipe.send({"command": "status", **told})
 
     # Host
 
