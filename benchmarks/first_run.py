@@ -2,9 +2,10 @@
 
 Each run begins anew in a scratch copy of the project. Times are seen from outside, from the start of the process to the
 line on its stdout. Memory is the proportional set size (PSS) of the run, its servers and their guards together, at its
-highest; it is sampled in every second run only, as reading it costs time.
+highest, with all tasks in one process and with one worker a core; it is sampled in runs of their own, as reading it
+costs time. Its goal was set for one process.
 
-    ./sparse bench first_run [RUNS]
+    ./sparse bench first_run [ROUNDS]
 """
 
 from __future__ import annotations
@@ -29,25 +30,26 @@ SAMPLE_EVERY_S = 0.25
 class Measured(NamedTuple):
     first_s: float
     total_s: float
-    pss_mb: float | None
+    pss_mb: float
+    """0 if it was not sampled."""
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    timed, inline, workers = [], [], []
     with tempfile.TemporaryDirectory(prefix="first_run-") as scratch:
         project = Path(scratch)
         for name in ("config.json", "topologies", "src", "data"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, project / name)
         measure(project, sample=False)  # compiles what is imported, and warms the page cache
-        results = []
-        for number in range(runs):
-            results.append(measure(project, sample=number % 2 == 1))
-            print(f"run {number + 1}: {results[-1]}", flush=True)
-    totals = [run.total_s for run in results if run.pss_mb is None]
-    firsts = [run.first_s for run in results if run.pss_mb is None]
-    peaks = [run.pss_mb for run in results if run.pss_mb is not None]
-    total, first, peak = statistics.median(totals), statistics.median(firsts), max(peaks, default=0.0)
+        for _ in range(rounds):
+            timed.append(measure(project, sample=False))
+            inline.append(measure(project, "--inline", sample=True).pss_mb)
+            workers.append(measure(project, sample=True).pss_mb)
+            print(f"{timed[-1].first_s} s, {timed[-1].total_s} s; {inline[-1]} MB inline, {workers[-1]} MB", flush=True)
+    totals, firsts = [run.total_s for run in timed], [run.first_s for run in timed]
+    total, first, peak = statistics.median(totals), statistics.median(firsts), max(inline)
     print(
         json.dumps(
             {
@@ -62,17 +64,18 @@ def main() -> None:
                 "first_result_s": round(first, 2),
                 "first_result_goal_s": GOAL_FIRST_S,
                 "first_result_spread": [round(min(firsts), 2), round(max(firsts), 2)],
-                "pss_mb": round(peak, 1),
-                "pss_goal_mb": GOAL_MB,
-                "runs": len(results),
+                "inline_pss_mb": round(peak, 1),
+                "inline_pss_goal_mb": GOAL_MB,
+                "pss_mb": round(max(workers), 1),
+                "rounds": rounds,
             }
         )
     )
 
 
-def measure(project: Path, *, sample: bool) -> Measured:
+def measure(project: Path, *options: str, sample: bool) -> Measured:
     """One run from nothing; the topology's own summary must say that all was read."""
-    command = [str(ROOT / "sparse"), "--project", str(project), "run", "--fresh"]
+    command = [str(ROOT / "sparse"), "--project", str(project), "run", "--fresh", *options]
     began = time.monotonic()
     # An installed checkout has its bytecode; where this variable is set, a scratch copy would never get any.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -86,7 +89,7 @@ def measure(project: Path, *, sample: bool) -> Measured:
         lines.append(line)
     status = process.wait()
     total_s = time.monotonic() - began
-    pss_mb = peak.stop() if peak else None
+    pss_mb = peak.stop() if peak else 0.0
     if status != 0 or first_s is None:
         sys.exit(f"the run ended with status {status}:\n{''.join(lines)}")
     return Measured(round(first_s, 2), round(total_s, 2), pss_mb)

@@ -20,6 +20,7 @@ ROOMS = {
     "multilang": {"multilang", "components", "connectors", "core"},
     "engine": {"engine", "multilang", "components", "core"},
     "embedded": {"embedded", "core"},
+    "cluster": {"cluster", "embedded", "core"},
     "testing": {"testing", "engine", "multilang", "components", "connectors", "core"},
 }
 EXCEPTIONS = {"hosted.py": {"multilang"}}

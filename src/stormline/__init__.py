@@ -14,7 +14,11 @@ Read in this order:
 10. core/aggregate.py             what is computed over a window
 11. connectors/flush.lua          one atomic write of a slot
 12. components/wiring.py          `.spec()` made into Storm's streams and groupings
-13. engine/worker.py              the local Storm: all tasks in one process and one thread
+13. engine/worker.py              the local Storm: tasks in one process and one thread
+14. engine/hosts.py               one task at work: what it emits, acks and fails
+15. engine/bus.py                 tuples on their way, and the acker
+16. engine/workers.py             several workers, and what happens when one dies
+17. engine/stock.py               stock streamparse components in a worker
 """
 
 from __future__ import annotations

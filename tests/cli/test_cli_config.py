@@ -107,4 +107,5 @@ def test_the_configuration_of_this_repository_is_right() -> None:
     project = config.find_project(Path(__file__).parent)
     env = project.environment(config.DEFAULT_ENVIRONMENT)
     assert (env.kafka, env.redis) == ("embedded", "embedded")
-    assert set(env.feed) == {"purchases"}
+    assert set(env.feed) == {"purchases", "trades"}
+    assert project.main == "purchases"

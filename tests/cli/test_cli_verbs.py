@@ -232,18 +232,35 @@ def test_a_wrong_setting_of_a_component_is_told_with_its_place_once(project: Pat
 
 
 def test_which_topology_is_meant(project: Path) -> None:
-    """The only one needs no name and can run as another app; of two the name must be said, and a typo is noticed."""
+    """The only one needs no name and can run as another app; of two the name must be said, a typo is noticed. A
+    main one is meant where none is named, and for a name that is like none of them."""
     assert topologies.choose(find_project(project), None) == ("words", "words")
     assert topologies.choose(find_project(project), "trial") == ("words", "trial")
     (project / "topologies" / "letters.py").write_text(TOPOLOGY)
     assert topologies.choose(find_project(project), "letters") == ("letters", "letters")
     for name, expected in (
-        (None, "several topologies; say which with -n: letters, words"),
+        (None, "several topologies, and config.json names no main one; say which with -n: letters, words"),
         ("word", 'did you mean "words"?'),
+        ("trial", 'no topology "trial"; say which with -n: letters, words'),
     ):
         with pytest.raises(SettingsError) as caught:
             topologies.choose(find_project(project), name)
         assert expected in str(caught.value)
+
+    content = json.loads((project / "config.json").read_text())
+    (project / "config.json").write_text(json.dumps(content | {"main": "words"}))
+    assert topologies.choose(find_project(project), None) == ("words", "words")
+    assert topologies.choose(find_project(project), "letters") == ("letters", "letters")
+    assert topologies.choose(find_project(project), "trial") == ("words", "trial")
+    with pytest.raises(SettingsError, match='no topology "lettres"; did you mean "letters"?'):
+        topologies.choose(find_project(project), "lettres")
+
+
+def test_a_main_topology_that_is_not_there_is_told(project: Path) -> None:
+    """The setting, what it says, what was meant; whatever is run."""
+    content = json.loads((project / "config.json").read_text())
+    (project / "config.json").write_text(json.dumps(content | {"main": "wrods"}))
+    refused(sparse(project, "run", "-n", "words"), 'config.json: main: no topology "wrods"; did you mean "words"?')
 
 
 @pytest.mark.parametrize(
@@ -285,6 +302,8 @@ def test_the_benchmarks_are_listed_with_their_first_line(project: Path) -> None:
 def test_what_ends_a_feed_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed that refuses the topic on its own thread raises where the run asks whether it is done."""
     from stormline.connectors import feed
+    from stormline.connectors.feed_file import CsvFile
+    from stormline.connectors.feed_settings import FeedSettings
 
     refusal = StateError("the topic holds something else")
 
@@ -293,7 +312,7 @@ def test_what_ends_a_feed_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(feed.Feed, "run", refuse)
     monkeypatch.setattr("stormline.connectors.redis.set_ends", lambda *arguments: None)
-    settings = feed.FeedSettings("words", Path("words.csv"), "text", "time", 1)
+    settings = FeedSettings("words", CsvFile(Path("words.csv"), "text", "time"), 1)
     feeding = Feeding([settings], None, brokers="127.0.0.1:1", app="words", say=print)  # type: ignore[arg-type]
     feeding.start()
     for thread in threading.enumerate():

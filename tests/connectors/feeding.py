@@ -6,10 +6,12 @@ sys.path.insert(0, sys.argv[1])
 
 from pathlib import Path  # noqa: E402
 
-from stormline.connectors.feed import Feed, FeedSettings  # noqa: E402
+from stormline.connectors.feed import Feed  # noqa: E402
+from stormline.connectors.feed_file import CsvFile  # noqa: E402
+from stormline.connectors.feed_settings import FeedSettings  # noqa: E402
 
 _, _, brokers, file, topic = sys.argv
-settings = FeedSettings(topic, Path(file), key="user_id", event_time="date", partitions=4)
+settings = FeedSettings(topic, CsvFile(Path(file), key="user_id", event_time="date"), partitions=4)
 
 
 def tell(there: int, rows: int) -> None:

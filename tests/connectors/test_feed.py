@@ -20,8 +20,10 @@ from kafka.errors import KafkaConnectionError
 from kafka.partitioner.default import DefaultPartitioner
 from kafka_connector_parts import SOURCE, WAIT_S, Broker, broker_fixture, produce, records_of, topic_fixture
 
-from stormline.connectors.feed import Fed, Feed, FeedSettings, feed_settings
-from stormline.connectors.feed_file import epoch_ms, fed_rows, layout
+from stormline.connectors.feed import Fed, Feed
+from stormline.connectors.feed_file import CsvFile, epoch_ms, fed_rows, layout
+from stormline.connectors.feed_program import Program
+from stormline.connectors.feed_settings import FeedSettings, feed_settings
 from stormline.connectors.kafka import ensure_topic
 from stormline.connectors.kafka_appender import Appender
 from stormline.core.errors import ServerError, SettingsError, StateError
@@ -150,7 +152,7 @@ def test_settings_are_read_from_the_configuration():
     entry = {"file": "data/cdnow.csv.gz", "key": "user_id", "event_time": "date", "partitions": 4}
     root = PURCHASES.parents[1]
     assert feed_settings({"purchases": entry}, root=root) == [
-        FeedSettings("purchases", PURCHASES, "user_id", "date", 4)
+        FeedSettings("purchases", CsvFile(PURCHASES, "user_id", "date"), 4)
     ]
 
 
@@ -178,10 +180,99 @@ def test_all_faults_are_told_at_once(tmp_path):
         "has no column x; it has user_id, date",
         "feed.absent.file: " + f"{tmp_path / 'g.csv'} cannot be read",
         "feed.broken.file: ",
-        "feed.flat is 'f.csv'; it must have file, key, event_time, partitions",
+        "feed.flat is 'f.csv'; it must have file, key, event_time, partitions, or program, records, seed, partitions",
     ]:
         assert sum(part in fault for fault in faults) == 1, (part, faults)
     assert len(faults) == 9
+
+
+# The program
+
+PROGRAM = """
+def rows(records, seed):
+    for number in range(1, records + 1):
+        yield b"%d" % ((number + seed) % 40), b'{"number":%d}' % number, 1_577_836_800_000 + number
+"""
+
+
+def program(path: Path, text: str = PROGRAM, records: int = 2_500, seed: int = 0) -> Program:
+    path.write_text(text)
+    return Program(path, records, seed)
+
+
+def test_a_program_is_a_source(tmp_path):
+    """Its function is called with the settings; its rows are numbered from 1 on, as often as they are asked for."""
+    content = program(tmp_path / "made.py", records=3, seed=5).content()
+    assert content.total == 3
+    for _ in range(2):
+        assert list(content.rows())[1:] == [
+            (2, b"7", b'{"number":2}', 1_577_836_800_002),
+            (3, b"8", b'{"number":3}', 1_577_836_800_003),
+        ]
+        assert list(content.keys()) == [b"6", b"7", b"8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_module\n" + PROGRAM, "made.py, line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        (PROGRAM.replace("% 40", "// 0"), "made.py, line 4: ZeroDivisionError"),
+        (PROGRAM.replace("b'", "'"), "made.py: TypeError: row 1 is .*; give \\(bytes, bytes, int\\)"),
+        (PROGRAM.replace("records + 1", "records"), "made.py: rows gave 2 of the 3 rows that it was asked for"),
+        (
+            PROGRAM.replace("records + 1", "records + 2"),
+            "made.py: rows gave more than the 3 rows that it was asked for",
+        ),
+        (PROGRAM.replace("range(1, ", "range(1, 1 or "), "made.py: rows gave 0 of the 3 rows"),
+    ],
+)
+def test_a_program_that_fails_is_told_with_its_line(tmp_path, text, message):
+    """Whatever it raises, and rows that are none, too few or too many."""
+    with pytest.raises(SettingsError, match=message):
+        list(program(tmp_path / "made.py", text, records=3).content().rows())
+
+
+def test_a_program_is_read_from_the_configuration():
+    """The project's own trades."""
+    entry = {"program": "data/trades.py", "records": 10, "seed": 7, "partitions": 4}
+    root = PURCHASES.parents[1]
+    assert feed_settings({"trades": entry}, root=root) == [
+        FeedSettings("trades", Program(root / "data" / "trades.py", 10, 7), 4)
+    ]
+
+
+def test_all_faults_of_programs_are_told_at_once(tmp_path):
+    """What is missing, of a wrong kind, unknown, not there, no Python, without the function; nothing is run for it."""
+    (tmp_path / "broken.py").write_text("def rows(:")
+    (tmp_path / "empty.py").write_text("raise SystemExit")
+    good = {"records": 1, "seed": 0}
+    feed = {
+        "missing": {"program": "made.py"},
+        "kinds": {"program": 3, "records": 0, "seed": True, "partitions": "4"},
+        "names": {"program": "made.py", **good, "seeds": 3},
+        "two": {"program": "made.py", "file": "f.csv", "key": "k", "event_time": "t"},
+        "absent": {"program": "made.py", **good},
+        "broken": {"program": "broken.py", **good},
+        "empty": {"program": "empty.py", **good},
+    }
+    with pytest.raises(SettingsError) as caught:
+        feed_settings(feed, root=tmp_path)
+    faults = caught.value.faults
+    for part in [
+        "feed.missing.records is missing",
+        "feed.missing.seed is missing",
+        "feed.kinds.program is 3; it must be text",
+        "feed.kinds.records is 0; it must be a whole number from 1 on",
+        "feed.kinds.seed is True; it must be a whole number from 0 on",
+        "feed.kinds.partitions is '4'; it must be a whole number from 1 on",
+        "feed.names.seeds is unknown; did you mean seed?",
+        "feed.two has a file and a program; give one of them",
+        f"feed.absent.program: {tmp_path / 'made.py'} cannot be read",
+        "broken.py, line 1: SyntaxError",
+        "empty.py has no function rows(records, seed)",
+    ]:
+        assert sum(part in fault for fault in faults) == 1, (part, faults)
+    assert len(faults) == 11
 
 
 # The topic
@@ -198,7 +289,7 @@ def numbers_of(records: dict[int, list]) -> dict[int, list[int]]:
 
 @pytest.fixture
 def settings(tmp_path, topic):
-    return FeedSettings(topic, small_file(tmp_path / "f.csv"), "key", "time", 3)
+    return FeedSettings(topic, CsvFile(small_file(tmp_path / "f.csv"), "key", "time"), 3)
 
 
 def test_every_row_is_there_once_in_the_partition_of_its_key(broker, settings):
@@ -221,6 +312,32 @@ def test_every_row_is_there_once_in_the_partition_of_its_key(broker, settings):
             assert record.timestamp == 1_577_836_800_000
 
 
+@pytest.fixture
+def made(tmp_path, topic):
+    return FeedSettings(topic, program(tmp_path / "made.py"), 3)
+
+
+def test_a_stopped_program_goes_on_where_it_was(broker, made):
+    """Every row is there once, in the order of the program; a last feed sends nothing."""
+    feed = Feed(broker.address, made)
+    first = feed.run(lambda there, rows: feed.stop())
+    assert 0 < first.sent < 2_500
+    second = Feed(broker.address, made).run()
+    assert first.sent + second.sent == 2_500
+    numbers = numbers_of(records_of(broker, made.topic, 3))
+    assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
+    assert all(found == sorted(found) for found in numbers.values())
+    assert Feed(broker.address, made).run() == second._replace(sent=0)
+
+
+def test_a_program_with_another_seed_is_refused(broker, made):
+    """Its rows are not those in the topic."""
+    Feed(broker.address, made).run()
+    other = made._replace(source=made.source._replace(seed=1))
+    with pytest.raises(StateError, match=r"does not hold the rows of .*made.py \(records 2500, seed 1\)"):
+        Feed(broker.address, other).run()
+
+
 def test_a_second_feed_sends_nothing(broker, settings):
     """And says so."""
     first = Feed(broker.address, settings).run()
@@ -230,7 +347,7 @@ def test_a_second_feed_sends_nothing(broker, settings):
 def test_rows_appended_to_the_file_are_fed_later(broker, settings):
     """Only those."""
     Feed(broker.address, settings).run()
-    small_file(settings.file, 2_600)
+    small_file(settings.source.file, 2_600)
     assert Feed(broker.address, settings).run().sent == 100
     numbers = numbers_of(records_of(broker, settings.topic, 3))
     assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_601))
@@ -238,7 +355,7 @@ def test_rows_appended_to_the_file_are_fed_later(broker, settings):
 
 def test_a_stopped_feed_goes_on_later(broker, topic):
     """`stop` ends it soon; the next one sends the rest."""
-    settings = FeedSettings(topic, PURCHASES, "user_id", "date", 4)
+    settings = FeedSettings(topic, CsvFile(PURCHASES, "user_id", "date"), 4)
     feed = Feed(broker.address, settings)
     first = feed.run(lambda there, rows: feed.stop())
     assert 0 < first.sent < first.rows
@@ -259,8 +376,8 @@ def test_a_topic_with_other_records_is_refused(broker, settings, foreign):
 def test_a_topic_with_more_records_than_rows_is_refused(broker, settings):
     """The file was cut, or another one has been fed."""
     Feed(broker.address, settings).run()
-    small_file(settings.file, 2_000)
-    with pytest.raises(StateError, match="more records than the file has rows"):
+    small_file(settings.source.file, 2_000)
+    with pytest.raises(StateError, match="more records than the source has rows"):
         Feed(broker.address, settings).run()
 
 
@@ -273,7 +390,7 @@ def test_another_number_of_partitions_is_refused(broker, settings):
 
 def test_a_second_writer_is_noticed(broker, topic):
     """A record that someone else appends while the feed runs ends it, with the offset where it showed."""
-    settings = FeedSettings(topic, PURCHASES, "user_id", "date", 4)
+    settings = FeedSettings(topic, CsvFile(PURCHASES, "user_id", "date"), 4)
     producer = KafkaProducer(bootstrap_servers=broker.address)
 
     def intrude(there, rows):
@@ -308,7 +425,7 @@ def purchases(tmp_path, topic):
     """The first 20,000 rows of the real data."""
     with gzip.open(PURCHASES, "rt") as file:
         (tmp_path / "purchases.csv").write_text("".join(line for line, _ in zip(file, range(20_001), strict=False)))
-    return FeedSettings(topic, tmp_path / "purchases.csv", "user_id", "date", 4)
+    return FeedSettings(topic, CsvFile(tmp_path / "purchases.csv", "user_id", "date"), 4)
 
 
 def check_all_there_once(broker, settings):
@@ -321,7 +438,7 @@ def check_all_there_once(broker, settings):
     found.sort()
     assert [row for row, _ in found] == list(range(1, 20_001))
     values = [json.loads(value, parse_float=str) for _, value in found]
-    with settings.file.open() as file:
+    with settings.source.file.open() as file:
         expected = [(row["user_id"], row["date"], row["amount"]) for row in csv.DictReader(file)]
     assert [(str(v["user_id"]), v["date"], v["amount"]) for v in values] == expected
 
@@ -330,7 +447,7 @@ def test_a_feed_that_is_killed_repeats_and_loses_nothing(broker, purchases):
     """SIGKILL after a random number of batches, four times over; then it may finish."""
     chance = random.Random(1)
     program = [sys.executable, str(Path(__file__).with_name("feeding.py")), str(SOURCE)]
-    command = [*program, broker.address, str(purchases.file), purchases.topic]
+    command = [*program, broker.address, str(purchases.source.file), purchases.topic]
     for batches in [chance.randint(1, 4) for _ in range(4)] + [None]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for number, _ in enumerate(process.stdout, 1):

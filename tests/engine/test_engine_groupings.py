@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stormline.core.errors import UserCodeError
-from stormline.engine.groupings import Grouping, chooser, fields_hash, java_hash, partial_key_candidates
+from stormline.engine.groupings import Grouping, chooser, fields_hash, java_hash, java_text, partial_key_candidates
 
 VECTORS = [
     # values, hash, index among 4 tasks, among 7; printed by a JVM
@@ -120,3 +120,28 @@ def test_none_picks_any_task():
 def test_direct_leaves_the_choice_to_the_sender():
     """There is no rule to choose by."""
     assert chooser(Grouping("direct"), (), (3,), Random(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e300, "1.0E300"),
+        (5e-324, "4.9E-324"),
+        (1e-4, "1.0E-4"),
+        (123456789.5, "1.234567895E8"),
+        (-2.5e-10, "-2.5E-10"),
+        (1e7, "1.0E7"),
+        (9999999.0, "9999999.0"),
+        (0.001, "0.001"),
+        (-0.0, "-0.0"),
+        (0.30000000000000004, "0.30000000000000004"),
+        (7, "7"),
+        (True, "true"),
+        (["a/b", {"k": 1}], '["a\\/b",{"k":1}]'),
+    ],
+)
+def test_texts_of_values_are_those_of_the_jvm(value, text):
+    """
+    What the partial key grouping hashes: `toString` of a Double, a JSON array and a JSON object.
+    """
+    assert text == java_text(value)

@@ -77,12 +77,12 @@ def test_a_hint_without_this_environment_is_refused():
         read_topology(Words, environment="c")
 
 
-def test_a_component_that_the_engine_cannot_host_is_refused():
-    """A component in Java needs a JVM: the error names it."""
+def test_components_of_the_jvm_are_refused():
+    """They need a real Storm: the error names the component and its class."""
 
     class Mixed(Topology):
         source = Source.spec()
-        java = JavaBolt.spec(full_class_name="org.example.Mine", args_list=[], inputs=[source])
+        java = JavaBolt.spec(full_class_name="org.example.Thing", args_list=[], inputs=[source])
 
     with pytest.raises(SettingsError, match=r"java: a component in Java needs a real Storm"):
         read_topology(Mixed)
@@ -206,3 +206,31 @@ class Telling(Numbers):
         if emitted:
             self.note("emitted")
         return emitted
+
+
+def test_two_components_of_one_name_are_refused():
+    """
+    Tasks and results are told apart by it.
+    """
+    with pytest.raises(SettingsError, match=r"a: 2 components have this name"):
+        TopologySpec((spout("a"), bolt("a", "a")))
+
+
+def test_a_topology_without_a_spout_is_refused():
+    """
+    As Storm's own client does.
+    """
+    with pytest.raises(SettingsError, match=r"has no spout"):
+        TopologySpec(())
+
+
+def test_a_cycle_without_time_outs_is_refused():
+    """
+    What goes round for ever would never fail; with time-outs a cycle is allowed, as on Storm.
+    """
+    streams = {"default": StreamSpec(("a", "b"))}
+    ring = (spout(), bolt("x", "y", streams=streams), bolt("y", "x", streams=streams))
+    plan(*ring)
+
+    with pytest.raises(SettingsError, match=r"form a cycle \(x -> y -> x|form a cycle \(y -> x -> y"):
+        plan(*ring, conf={"topology.enable.message.timeouts": False})

@@ -14,7 +14,8 @@ from simulation.world import Server, Violation, World
 from stormline.connectors import redis_commands
 from stormline.core.frontier import Frontier
 from stormline.core.included import Included
-from stormline.core.keyed import Held, KeyedState
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held
 from stormline.core.progress import ProgressView
 from stormline.core.source import Source
 

@@ -23,10 +23,11 @@ from stormline.connectors.redis_commands import SCRIPTS, command, reply
 from stormline.core.aggregate import Aggregation
 from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Counted, Counts, Enter, Flush, Load, Loaded, Mark, Refused, Reply, Unknown
-from stormline.core.slot import key_text, owned_slots, owner_index, slot_of
+from stormline.core.slot import key_column, key_text, owned_slots, owner_index, slot_of
 from stormline.core.source import Limits, Source
 from stormline.core.split import Split
 from stormline.core.window import Tumbling
@@ -307,7 +308,7 @@ class World:
         self.run += 1
         self.net, self.roots = [], {}
         self.spouts, self.tasks = self.random.randint(1, 2), self.random.randint(1, 3)
-        self.split = Split("by_K", key_text, self.tasks)
+        self.split = Split("by_K", key_column(lambda value: value), self.tasks)
         self.spout_tasks = [Spout(self, i) for i in range(self.spouts)]
         self.keyed_tasks = [Task(self, i) for i in range(self.tasks)]
 

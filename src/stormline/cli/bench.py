@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from stormline.cli import config
+from stormline.cli.tests import install_tools
 from stormline.core.errors import SettingsError
 
 
@@ -29,5 +30,6 @@ def bench(start: Path, name: str | None, arguments: tuple[str, ...]) -> None:
     if name not in programs:
         near = config.did_you_mean(name, programs)
         raise SettingsError(f'no benchmark "{name}"{near}; there are: {", ".join(programs) or "none"}')
+    install_tools(project.root)
     ended = subprocess.run([sys.executable, str(programs[name]), *arguments], cwd=project.root, check=False)
     sys.exit(ended.returncode)

@@ -1,6 +1,6 @@
 """config.json: where the servers are, what is fed, and streamparse's own settings. All faults are told at once.
 
-The file is streamparse's (its keys are accepted); `kafka`, `redis` and what belongs to them are ours.
+The file is streamparse's (its keys are accepted); `main`, `kafka`, `redis` and what belongs to them are ours.
 """
 
 from __future__ import annotations
@@ -43,11 +43,15 @@ class Project(NamedTuple):
 
     root: Path
     topologies: Path
+    main: str | None
+    """The topology that is meant where none is named; None if the file does not say."""
     environments: Mapping[str, Environment]
+    cluster: Mapping[str, Any]
+    """What `stormline.cluster.settings.Settings` is made of, where the file says something."""
 
     @property
     def state(self) -> Path:
-        """Where the embedded servers keep their data."""
+        """Where the embedded servers and the cluster keep their data."""
         return self.root / ".stormline"
 
     @property
@@ -93,9 +97,13 @@ def load(root: Path) -> Project:
         for name, env in (envs if isinstance(envs, dict) else {}).items()
         if isinstance(env, dict)
     }
+    cluster = content.get("cluster", {}) if isinstance(content, dict) else {}
+    if isinstance(cluster, dict):
+        _check(cluster, _CLUSTER, "cluster", faults)
     if faults:
         raise SettingsError(*faults)
-    return Project(root, root / content.get("topology_specs", "topologies/"), environments)
+    specs = content.get("topology_specs", "topologies/")
+    return Project(root, root / specs, content.get("main"), environments, cluster)
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
@@ -193,6 +201,20 @@ def _port(value: Any) -> str | None:
     return None if right else "a port, 0 (any free one) to 65535"
 
 
+def _fixed_port(value: Any) -> str | None:
+    return None if value != 0 and _port(value) is None else "a port, 1 to 65535"
+
+
+def _worker_ports(value: Any) -> str | None:
+    right = isinstance(value, list) and value and all(_fixed_port(port) is None for port in value)
+    return None if right else "a list of ports, one for each worker that may run"
+
+
+def _version(value: Any) -> str | None:
+    right = isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)+[\w.-]*", value)
+    return None if right else 'a version such as "2.8.3"'
+
+
 def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
     right = isinstance(value, str) and (value == EMBEDDED or re.fullmatch(rf"{broker}(,\s*{broker})*", value))
@@ -216,7 +238,21 @@ _TOP_LEVEL: Mapping[str, _Kind] = {
     "serializer": _text,
     "topology_specs": _text,
     "virtualenv_specs": _text,
+    "main": _text,
     "envs": _object,
+    "cluster": _object,
+}
+_CLUSTER: Mapping[str, _Kind] = {
+    "storm_version": _version,
+    "kafka_version": _version,
+    "zookeeper_port": _fixed_port,
+    "nimbus_port": _fixed_port,
+    "supervisor_port": _fixed_port,
+    "worker_ports": _worker_ports,
+    "kafka_port": _fixed_port,
+    "kafka_controller_port": _fixed_port,
+    "redis_port": _fixed_port,
+    "redis_server": _text,
 }
 _OF_STREAMPARSE = (
     ("nimbus", "use_ssh_for_nimbus", "ssh_port", "ssh_password", "user", "sudo_user", "workers", "options", "ui.port")

@@ -1,4 +1,4 @@
-"""The feeds of a run on threads of their own: a file into its topic, while the topology reads it from there."""
+"""The feeds of a run on threads of their own: each into its topic, while the topology reads it from there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from stormline.core.errors import ServerError
 if TYPE_CHECKING:
     from redis import Redis
 
-    from stormline.connectors.feed import Fed, Feed, FeedSettings
+    from stormline.connectors.feed import Fed, Feed
+    from stormline.connectors.feed_settings import FeedSettings
 
 TRY_AGAIN_S = 1.0
 

@@ -25,6 +25,8 @@ class Hosting(Protocol):
     """A topology under way."""
 
     deployment: Deployment
+    deaths: int
+    """Workers that died: what they had told of themselves is gone with them."""
 
     def start(self) -> None: ...
 
@@ -56,6 +58,7 @@ class InThisProcess:
 
     def __init__(self, deployment: Deployment, edges: Edges, clock: Clock) -> None:
         self.deployment = deployment
+        self.deaths = 0
         self._edges = edges
         self._worker = Worker(deployment, edges=edges, clock=clock)
         self.start, self.run, self.deactivate = self._worker.start, self._worker.run, self._worker.deactivate

@@ -5,7 +5,6 @@ In order: servers, what is stored (or `--fresh`), then `running`; at the end the
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,11 @@ from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
-    from stormline.connectors.feed import FeedSettings
+    from stormline.connectors.feed_settings import FeedSettings
 
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
-@click.option(
-    "-n", "--name", help="The topology; where there is only one, also a name of its own for another app of it."
-)
+@click.option("-n", "--name", help="The topology; else a name of its own, for another app of the main one.")
 @click.option(
     "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
 )
@@ -94,8 +91,6 @@ def _run(start: Path, said: Options) -> None:
         click.echo("\n".join(running.summary(_command(project))))
         if env.durability == "memory":
             click.echo("\nThis Redis may lose results that it has confirmed (durability: memory).")
-    if running.cut_short:
-        sys.exit(stop.exit_code)
 
 
 def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> list[FeedSettings]:
@@ -103,7 +98,7 @@ def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> 
     read = topics(loaded)
     if not env.feed:
         return []
-    from stormline.connectors.feed import feed_settings
+    from stormline.connectors.feed_settings import feed_settings
 
     where = f"{project.root / config.FILE}: envs.{env.name}.feed"
     feeds = feed_settings(env.feed, root=project.root, where=where)

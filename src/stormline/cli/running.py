@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stormline.cli.servers import Servers
     from stormline.cli.stop import StopSignals
     from stormline.cli.topologies import Loaded
-    from stormline.connectors.feed import FeedSettings
+    from stormline.connectors.feed_settings import FeedSettings
     from stormline.engine.clock import Clock
 
 LOOK_EVERY_MS = 100
@@ -164,6 +164,8 @@ class Running:
             latest = [task.lag for tasks in self._last.values() for task in tasks]
             if latest != lags or self._hosting.waited_for:
                 lags, quiet_since_ms = latest, now_ms
+            elif not any(lag is not None for lag in lags):
+                return  # nothing to commit
 
     def summary(self, command: str) -> list[str]:
         """The lines at the end. `command`: how this program is called."""
@@ -180,6 +182,11 @@ class Running:
             lines = ["", f"nothing new: all {rows:,} records of the feed were counted before (--fresh begins anew)"]
         else:
             lines = ["", *(account.told() for account in told), *summary.counted(self._last)]
+        if self._hosting.deaths:
+            lines.append(
+                f"{self._hosting.deaths} times a worker died and was started again: the lines above leave out what it "
+                "had told of itself; the results hold everything"
+            )
         shown_ = summary.sections(self._results, self._loaded.sections, self._loaded.topology)
         first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "
         lines += [*shown_.lines, "", f"{first}all in {total_s:.1f} s", "", "Try next:"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stormline.cli.servers import Servers
     from stormline.cli.stop import StopSignals
     from stormline.cli.topologies import Loaded
-    from stormline.connectors.feed import FeedSettings
+    from stormline.connectors.feed_settings import FeedSettings
 
 
 def start_up(

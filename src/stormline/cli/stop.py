@@ -13,7 +13,6 @@ class StopSignals:
     def __init__(self) -> None:
         self.orderly = False
         self.asked = False
-        self.exit_code = 0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -26,7 +25,6 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.exit_code = 128 + number
         if not self.orderly or self.asked:
             raise KeyboardInterrupt
         self.asked = True

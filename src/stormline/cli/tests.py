@@ -24,7 +24,7 @@ NEEDED = ("ruff", "mypy", "pytest", "hypothesis", "pytest_timeout")
 def test(start: Path, arguments: tuple[str, ...]) -> None:
     """Check format (ruff), lint (ruff) and types (mypy), then run pytest with ARGUMENTS."""
     root = config.find_project(start).root
-    _install(root)
+    install_tools(root)
     steps = [
         ["ruff", "format", "--check", "--quiet"],
         ["ruff", "check", "--quiet"],
@@ -41,7 +41,7 @@ def test(start: Path, arguments: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-def _install(root: Path) -> None:
+def install_tools(root: Path) -> None:
     """The packages of requirements/test.txt, in the project's own .venv; any other environment is left alone."""
     from stormline.cli.install import VENV, InstallError, install
 

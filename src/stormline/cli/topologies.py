@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stormline.cli.config import Project, did_you_mean
+from stormline.cli.config import FILE, Project, did_you_mean
 from stormline.cli.sections import Rows, Section, Top
 from stormline.core.errors import SettingsError
 
@@ -31,18 +31,28 @@ def names(project: Project) -> list[str]:
 
 
 def choose(project: Project, name: str | None) -> tuple[str, str]:
-    """(topology, app). `name` is a topology's, or, where there is only one topology, that of another app of it."""
+    """(topology, app). `name`: a topology, or, unlike all of them, another app of the main one.
+
+    The main one is `main` of config.json, or the only one there is. Raises SettingsError.
+    """
     known = names(project)
     if not known:
         raise SettingsError(
             f"no topology in {project.topologies}; write one, for example {project.topologies}/words.py"
         )
+    if project.main is not None and project.main not in known:
+        raise SettingsError(
+            f'{project.root / FILE}: main: no topology "{project.main}"'
+            f"{did_you_mean(project.main, dict.fromkeys(known))}; there are: {', '.join(known)}"
+        )
     if name in known:
         return str(name), str(name)
-    if len(known) > 1:
-        told = f'no topology "{name}"{did_you_mean(name, dict.fromkeys(known))}' if name else "several topologies"
+    near = did_you_mean(name, dict.fromkeys(known)) if name and len(known) > 1 else ""
+    main = known[0] if len(known) == 1 else project.main
+    if main is None or near:
+        told = f'no topology "{name}"{near}' if name else "several topologies, and config.json names no main one"
         raise SettingsError(f"{told}; say which with -n: {', '.join(known)}")
-    return known[0], name or known[0]
+    return main, name or main
 
 
 def load(project: Project, name: str | None) -> Loaded:

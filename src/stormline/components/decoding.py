@@ -16,6 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _DAY_ORDINAL = date(1970, 1, 1).toordinal()
 _DAY_MS = 86_400_000
+_FAULTS = (msgspec.MsgspecError, ValueError, UnicodeDecodeError)
 
 
 class Undecodable(NamedTuple):
@@ -53,8 +54,25 @@ class Decoder:
 
     def rows(self, fetched: Fetched, now_ms: int) -> tuple[Rows, list[Undecodable]]:
         """The records, and those that cannot be read or lie too far in the future to be true."""
+        try:
+            values, times_ms = self._columns(fetched)
+        except (TypeError, *_FAULTS):  # TypeError: a value is None
+            return self._one_by_one(fetched, now_ms)
+        if max(times_ms, default=0) > now_ms + self._max_ahead_ms:
+            return self._one_by_one(fetched, now_ms)
+        return Rows(list(fetched.offsets), times_ms, values), []
+
+    def _columns(self, fetched: Fetched) -> tuple[list[Any], list[int]]:
+        """Records and times, if all can be read."""
+        decode, time = self._decode, self._time
+        values = [decode(value) for value in fetched.values]  # type: ignore[arg-type]
+        if time is None:
+            return values, list(fetched.timestamps_ms)
+        times = list(map(time, values))
+        return values, times if set(map(type, times)) == {int} else [time_ms(value) for value in times]
+
+    def _one_by_one(self, fetched: Fetched, now_ms: int) -> tuple[Rows, list[Undecodable]]:
         rows, bad = Rows([], [], []), []
-        latest_ms = now_ms + self._max_ahead_ms
         columns: Sequence[Any] = (fetched.offsets, fetched.timestamps_ms, fetched.keys, fetched.values)
         for offset, timestamp_ms, key, value in zip(*columns, strict=True):
             try:
@@ -62,12 +80,12 @@ class Decoder:
                     raise ValueError("it has no value (a tombstone)")
                 record = self._decode(value)
                 at_ms = timestamp_ms if self._time is None else time_ms(self._time(record))
-                if at_ms > latest_ms:
+                if at_ms > now_ms + self._max_ahead_ms:
                     ahead_s = (at_ms - now_ms) // 1000
                     raise ValueError(
                         f"its event time lies {ahead_s} s in the future; it would close every window before it"
                     )
-            except (msgspec.MsgspecError, ValueError, UnicodeDecodeError) as error:
+            except _FAULTS as error:
                 bad.append(Undecodable(offset, key, value, str(error), error))
                 continue
             rows.offsets.append(offset)

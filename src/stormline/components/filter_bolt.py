@@ -14,7 +14,7 @@ from stormline.components.plain_tuples import NO_PARTITION, PlainInput, carries_
 from stormline.components.wiring import WiredBoltSpec, resolve, stateless_spec
 from stormline.core.batch import Batch
 from stormline.core.errors import SettingsError
-from stormline.core.keyed import Held
+from stormline.core.keyed_slot import Held
 from stormline.core.record import Origin, Record
 from stormline.core.status import Status
 

@@ -20,17 +20,20 @@ from stormline.core.aggregate import Aggregate, Aggregation
 from stormline.core.batch import Batch
 from stormline.core.duration import duration_ms
 from stormline.core.errors import Fenced, SettingsError, StateError
-from stormline.core.keyed import Held, KeyedState, Rules
+from stormline.core.keyed import KeyedState
+from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import ProgressView
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
-from stormline.core.slot import SLOTS, Key, key_reader, owned_slots
+from stormline.core.slot import SLOTS, Key, key_column, owned_slots
 from stormline.core.status import Status
 from stormline.core.window import Windower
 
 FLUSH_AFTER_PAUSE_MS = 20
 FLUSH_EVERY_MS = 500
 FLUSH_AT_RECORDS = 20_000
+"""Over all tasks of the bolt: well below what a spout lets wait for its ack, else it would stand still until the pause
+is noticed. Each flush writes a busy key anew, so that few records a flush cost more rows."""
 RETRY_AFTER_MS = 500
 
 
@@ -126,9 +129,10 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._owner = secrets.token_hex(8)
         self._run_number = int(conf["stormline.run"])
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
+        self._flush_at = FLUSH_AT_RECORDS // len(tasks)
         self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
         self._plain = PlainInput(host, resolve(conf["stormline.schema"]), self.event_time)
-        self._key_text = key_reader(self.key)
+        self._keys_of = key_column(self.key)
         self._untold: int = conf.get("stormline.untold", 0)
         self._seen = SeenTimes(duration_ms(self.out_of_order))
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
@@ -235,7 +239,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._plan()
 
     def _keyed(self, batch: Batch) -> Batch:
-        return batch._replace(records=batch.records._replace(keys=[self._key_text(v) for v in batch.records.values]))
+        return batch._replace(records=batch.records._replace(keys=self._keys_of(batch.records.values)))
 
     def _set_aside(self, tup: Tuple, error: Exception) -> None:
         """A plain tuple that cannot be counted."""
@@ -262,7 +266,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         if state is not None and state.dirty:
             if self._dirty_since_ms is None:
                 self._dirty_since_ms = self.host.now_ms()
-            if state.unflushed >= FLUSH_AT_RECORDS:
+            if state.unflushed >= self._flush_at:
                 self._flush()
         self._set_due()
 

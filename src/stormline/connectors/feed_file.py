@@ -16,7 +16,7 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -41,6 +41,35 @@ class FedRow(NamedTuple):
     key: bytes
     value: bytes
     time_ms: int
+
+
+class Content(NamedTuple):
+    """What a source has to feed; `rows` and `keys` begin anew with each call, and always give the same."""
+
+    total: int
+    rows: Callable[[], Iterator[FedRow]]
+    keys: Callable[[], Iterator[bytes]]
+    """The keys of all rows, in their order."""
+
+
+class CsvFile(NamedTuple):
+    """A source of rows: a file, the column whose text is the key, and that of the timestamp, ISO 8601."""
+
+    file: Path
+    key: str
+    event_time: str
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    def content(self) -> Content:
+        """Reads the file through. Raises SettingsError for what is wrong in it."""
+        found = layout(self.file, event_time=self.event_time)
+        return Content(
+            found.rows,
+            lambda: fed_rows(self.file, found, key=self.key, event_time=self.event_time),
+            lambda: keys(self.file, key=self.key),
+        )
 
 
 class Layout(NamedTuple):

@@ -6,6 +6,7 @@ encoded in one go. The four names are the fields of every `batch` and `by_<compo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 BATCH_FIELDS = ("slot", "lane", "partition", "records")
@@ -24,6 +25,10 @@ class Rows(NamedTuple):
     values: list[Any]
     keys: list[str] | None = None
     """Canonical key texts, where the stream is split for a keyed bolt."""
+
+    def at(self, indices: Sequence[int]) -> Rows:
+        """The rows at these indices."""
+        return Rows(*(column and list(map(column.__getitem__, indices)) for column in self))  # type: ignore[arg-type]
 
 
 class Batch(NamedTuple):

@@ -6,6 +6,7 @@ identity of a batch does not (see docs/protocol.md).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 
@@ -28,8 +29,9 @@ class Included:
         for lane, partitions in self._offsets.items():
             for partition, offsets in partitions.items():
                 bound = floor.get(partition, 0)
-                gone = [offset for offset in offsets if offset < bound]
-                offsets.difference_update(gone)
+                ascending = sorted(offsets)
+                first = bisect_left(ascending, bound)
+                offsets.difference_update(ascending[:first])
                 if offsets:
-                    kept.setdefault(lane, {})[partition] = sorted(offsets)
+                    kept.setdefault(lane, {})[partition] = ascending[first:]
         return kept

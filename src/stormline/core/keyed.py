@@ -8,34 +8,22 @@ confirmed flush that began after it was applied, in every slot it touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from operator import lt
 from typing import Any, NamedTuple
 
-import msgspec
-
-from stormline.core.aggregate import Accumulators, Aggregation
-from stormline.core.batch import Batch
+from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced, StateError
 from stormline.core.included import Included
+from stormline.core.keyed_slot import Flight, Held, KeyedSlot, One, Rules, Window
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Flush, Loaded, Refused, WindowChange
-from stormline.core.slot import key_value, slot_of
-from stormline.core.window import Span, Windower
+from stormline.core.slot import SLOTS, slots_of
+from stormline.core.window import Span
 
 KEPT_LATE_RECORDS = 1000
-
-
-class Rules(NamedTuple):
-    """What the user's settings of a keyed bolt come to."""
-
-    component: str
-    windower: Windower
-    aggregation: Aggregation
-    allowed_lateness_ms: int = 0
-    trigger: Callable[[Any], bool] | None = None
-    """With a trigger, a key's result appears once the trigger has held for it, and is kept up to date from then on."""
+NEVER = -(1 << 63)
 
 
 class BrokenRecord(NamedTuple):
@@ -44,61 +32,6 @@ class BrokenRecord(NamedTuple):
     offset: int
     value: Any
     error: Exception
-
-
-class Held:
-    """A tuple that waits: for the flushes of its slots, and for its broken records to be safe elsewhere."""
-
-    def __init__(self, tup: Any) -> None:
-        self.tup = tup
-        self.waits = 0
-
-    def release(self) -> bool:
-        """One thing less to wait for; True if that was the last and the tuple is to be acked."""
-        self.waits -= 1
-        return self.waits == 0
-
-
-@dataclass(slots=True)
-class _Window:
-    span: Span
-    final: bool = False
-    revision: int = 0
-    rows: dict[str, Accumulators] = field(default_factory=dict)
-    fired: set[str] = field(default_factory=set)
-    """Keys for which the trigger has held."""
-    dirty: set[str] = field(default_factory=set)
-    changed: bool = True
-    """Its entry in the index is to be written."""
-    revised: bool = False
-    """A record was counted after the window was final, and no flush has said so yet."""
-    forgotten: bool = False
-    """Past its lateness: it leaves the memory once that is flushed."""
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A flush on its way: what goes back to dirty if it does not arrive."""
-
-    held: list[Held]
-    dirty: dict[int, set[str]]
-    late: set[int]
-    counted: int
-
-
-@dataclass(slots=True)
-class _Slot:
-    sequence: int
-    included: Included
-    watermark_ms: int | None
-    late: int
-    windows: dict[int, _Window] = field(default_factory=dict)
-    late_records: dict[int, bytes] = field(default_factory=dict)
-    counted: int = 0
-    """Records counted since the last flush was begun."""
-    dirty: bool = False
-    held: list[Held] = field(default_factory=list)
-    flight: _Flight | None = None
 
 
 class KeyedState:
@@ -114,19 +47,29 @@ class KeyedState:
         """Records that came again."""
         self.unflushed = 0
         """Records counted since the last flush was begun."""
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, KeyedSlot] = {}
+        self._newest: dict[tuple[str, str], int] = {}
+        """Lane and partition -> no slot includes an offset above this one."""
+        self._latest_ms = NEVER
+        """The highest watermark of any slot."""
+        self._tables: dict[int, list[Window | None]] = {}
+        """Start of a window -> the windows of that start by slot, as far as a record has looked for them."""
 
     def load(self, loaded: Loaded) -> None:
         """A slot as Redis has it; from now on this task is its owner (K1)."""
-        slot = _Slot(loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late)
+        slot = KeyedSlot(loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late)
         read = self.rules.aggregation.read
         for w in loaded.windows:
-            window = _Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
+            window = Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
             window.rows = {key: read(w.results.get(key), w.states.get(key)) for key in w.results | w.states}
             if self.rules.trigger is not None:
                 window.fired = set(w.results)
             slot.windows[w.start_ms] = window
         self._slots[loaded.slot] = slot
+        for lane, partitions in loaded.included.items():
+            for partition, offsets in partitions.items():
+                self._newest[lane, partition] = max(self._newest.get((lane, partition), -1), *offsets)
+        self._latest_ms = max(self._latest_ms, NEVER if slot.watermark_ms is None else slot.watermark_ms)
         self.view.raise_floor(loaded.floor)
 
     def apply(self, batch: Batch, held: Held) -> list[BrokenRecord]:
@@ -134,36 +77,15 @@ class KeyedState:
 
         Each broken record adds one to `held.waits`: it is released once the record is safe in the dead-letter topic.
         """
-        lane, partition, rows = batch.lane, batch.partition, batch.records
+        rows = batch.records
         assert rows.keys is not None
-        floor = self.view.floor.get(partition, 0)
-        touched: dict[int, set[int]] = {}
-        broken: list[BrokenRecord] = []
-        at = 0
-        for number, indices in _origins(rows.offsets, rows.keys):
-            slot = self._slots[number]
-            included = touched.get(number)
-            if included is None:
-                # Without a partition there is no origin to remember: such records are counted whenever they come.
-                included = touched[number] = slot.included.of(lane, partition) if partition else set()
-            offset = rows.offsets[indices[0]]
-            if offset < floor or offset in included:
-                self.skipped += len(indices)
-                continue
-            try:
-                if len(indices) == 1:
-                    self._count(slot, batch, indices[0], None)
-                else:
-                    self._count_together(slot, batch, indices)
-            except Exception as error:  # user code may raise anything; what it raised on is set aside whole
-                broken.append(BrokenRecord(offset, rows.values[indices[0]], error))
-                continue
-            included.add(offset)
-            slot.dirty = True
-            at += len(indices)
-        self.unflushed += at
-        for number in touched:
-            slot = self._slots[number]
+        slots = slots_of(rows.keys)
+        touched = {number: self._slots[number] for number in set(slots)}
+        broken = self._count_fresh(batch, slots) if self._fresh(batch) else self._count_origins(batch, slots)
+        newest = max(rows.offsets, default=-1)
+        if newest > self._newest.get((batch.lane, batch.partition), -1):
+            self._newest[batch.lane, batch.partition] = newest
+        for slot in touched.values():
             if slot.dirty:
                 slot.held.append(held)
                 held.waits += 1
@@ -173,72 +95,76 @@ class KeyedState:
         held.waits += len(broken)
         return broken
 
-    def _count_together(self, slot: _Slot, batch: Batch, indices: Sequence[int]) -> None:
-        """All outputs of one origin for one slot, or none if user code raises."""
-        undo: list[Callable[[], object]] = []
-        try:
-            for i in indices:
-                self._count(slot, batch, i, undo)
-        except Exception:
-            for step in reversed(undo):
-                step()
-            raise
-
-    def _count(self, slot: _Slot, batch: Batch, i: int, undo: list[Callable[[], object]] | None) -> None:
-        """User code comes first: if it raises, this record has changed nothing."""
-        rules, rows, watermark_ms = self.rules, batch.records, slot.watermark_ms
-        key: str = rows.keys[i]  # type: ignore[index]
-        span = rules.windower.span(rows.times_ms[i])
-        if watermark_ms is not None and watermark_ms >= span.end_ms + rules.allowed_lateness_ms:
-            self._keep_late(slot, batch, i)
-            if undo is not None:
-                undo.append(partial(self._forget_late, slot))
-            return
-        window = slot.windows.get(span.start_ms)
-        before = None if window is None else window.rows.get(key)
-        after = rules.aggregation.add(before, rows.values[i])
-        fires = rules.trigger is not None and (window is None or key not in window.fired)
-        if fires and rules.trigger is not None:
-            fires = bool(rules.trigger(rules.aggregation.result(after)))
-        if window is None:
-            closed = watermark_ms is not None and watermark_ms >= span.end_ms
-            window = slot.windows[span.start_ms] = _Window(span, final=closed)
-        elif window.final:
-            window.revised = True
-        if fires:
-            window.fired.add(key)
-        window.rows[key] = after
-        window.dirty.add(key)
-        slot.counted += 1
-        if undo is not None:
-            undo.append(partial(self._uncount, slot, window, key, before, fires))
-
-    def _uncount(self, slot: _Slot, window: _Window, key: str, before: Accumulators | None, fired: bool) -> None:
-        if fired:
-            window.fired.discard(key)
-        if before is None:
-            del window.rows[key]
-        else:
-            window.rows[key] = before
-        slot.counted -= 1
-
-    def _keep_late(self, slot: _Slot, batch: Batch, i: int) -> None:
-        rows = batch.records
-        slot.late_records[slot.late] = msgspec.json.encode(
-            {
-                "number": slot.late,
-                "key": key_value(rows.keys[i]),  # type: ignore[index]
-                "time_ms": rows.times_ms[i],
-                "partition": batch.partition,
-                "offset": rows.offsets[i],
-                "record": rows.values[i],
-            }
+    def _fresh(self, batch: Batch) -> bool:
+        """Each record is an origin of its own, no slot includes one of them, and none is below the floor."""
+        offsets = batch.records.offsets
+        return (
+            batch.partition != ""
+            and self.rules.trigger is None
+            and offsets[:1] > [self._newest.get((batch.lane, batch.partition), -1)]
+            and offsets[0] >= self.view.floor.get(batch.partition, 0)
+            and all(map(lt, offsets, offsets[1:]))
         )
-        slot.late += 1
 
-    def _forget_late(self, slot: _Slot) -> None:
-        slot.late -= 1
-        del slot.late_records[slot.late]
+    def _count_fresh(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
+        """What `_count_origins` does, for a fresh batch: this is what runs for nearly every record."""
+        rows, state_of, latest_ms = batch.records, self._slots, self._latest_ms
+        add, span = self.rules.aggregation.add, self.rules.windower.span
+        tally = Counter(slots)
+        included = {number: state_of[number].included.of(batch.lane, batch.partition) for number in tally}
+        broken: list[BrokenRecord] = []
+        start_ms = end_ms = 0
+        table: list[Window | None] = []
+        todo = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), slots, strict=True)
+        while True:
+            try:
+                for offset, time_ms, value, key, number in todo:
+                    if not start_ms <= time_ms < end_ms:
+                        start_ms, end_ms = span(time_ms)
+                        table = self._tables.get(start_ms) or self._tables.setdefault(start_ms, [None] * SLOTS)
+                    window = table[number]
+                    if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
+                        slot = state_of[number]
+                        if not slot.count(self.rules, batch.partition, One(offset, time_ms, value, key), None):
+                            slot.counted -= 1  # it is in the tally
+                        table[number] = slot.windows.get(start_ms)
+                    else:  # user code comes first: if it raises, this record has changed nothing
+                        states = window.rows
+                        states[key] = add(states.get(key), value)
+                        window.dirty.add(key)
+                    included[number].add(offset)
+                break
+            except Exception as error:  # as below; the loop goes on behind the broken record
+                broken.append(BrokenRecord(offset, value, error))
+                tally[number] -= 1
+        for number, count in tally.items():
+            if count:
+                state_of[number].counted += count
+                state_of[number].dirty = True
+        self.unflushed += len(slots) - len(broken)
+        return broken
+
+    def _count_origins(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
+        """Origin by origin: what is included is skipped, and all outputs of an origin for a slot count or none."""
+        lane, partition, rows = batch.lane, batch.partition, batch.records
+        floor = self.view.floor.get(partition, 0)
+        broken: list[BrokenRecord] = []
+        for (offset, number), outputs in _origins(rows, slots).items():
+            slot = self._slots[number]
+            # Without a partition there is no origin to remember: such records are counted whenever they come.
+            included = slot.included.of(lane, partition) if partition else set()
+            if offset < floor or offset in included:
+                self.skipped += len(outputs)
+                continue
+            try:
+                slot.counted += slot.count_together(self.rules, batch.partition, outputs)
+            except Exception as error:  # user code may raise anything; what it raised on is set aside whole
+                broken.append(BrokenRecord(offset, outputs[0].value, error))
+                continue
+            included.add(offset)
+            slot.dirty = True
+            self.unflushed += len(outputs)
+        return broken
 
     def observe(self, progress: Progress) -> None:
         """Hear a spout task; windows that its claim completes are closed (K5, K6)."""
@@ -254,9 +180,10 @@ class KeyedState:
                 mark = max(ends, default=slot.watermark_ms)
             if mark is not None and (slot.watermark_ms is None or mark > slot.watermark_ms):
                 slot.watermark_ms = mark
+                self._latest_ms = max(self._latest_ms, mark)
                 self._close(slot, mark)
 
-    def _close(self, slot: _Slot, watermark_ms: int) -> None:
+    def _close(self, slot: KeyedSlot, watermark_ms: int) -> None:
         for window in slot.windows.values():
             if not window.final and watermark_ms >= window.span.end_ms:
                 window.final = window.changed = slot.dirty = True
@@ -268,10 +195,10 @@ class KeyedState:
         self.unflushed = 0
         return [self._begin(n, slot) for n, slot in self._slots.items() if slot.dirty and slot.flight is None]
 
-    def _begin(self, number: int, slot: _Slot) -> Flush:
+    def _begin(self, number: int, slot: KeyedSlot) -> Flush:
         slot.sequence += 1
         slot.dirty = False
-        flight = slot.flight = _Flight(slot.held, {}, set(slot.late_records), slot.counted)
+        flight = slot.flight = Flight(slot.held, {}, set(slot.late_records), slot.counted)
         slot.held, slot.counted = [], 0
         changes = []
         for start_ms, window in slot.windows.items():
@@ -292,7 +219,7 @@ class KeyedState:
             changes,
         )
 
-    def _change(self, window: _Window) -> WindowChange:
+    def _change(self, window: Window) -> WindowChange:
         if window.revised:
             window.revision += 1
             window.revised = False
@@ -338,9 +265,10 @@ class KeyedState:
             window = slot.windows[start_ms]
             if window.forgotten and not window.changed and not window.dirty:
                 del slot.windows[start_ms]
+                self._tables.clear()
         return [held.tup for held in flight.held if held.release()]
 
-    def _restore(self, slot: _Slot, flight: _Flight) -> None:
+    def _restore(self, slot: KeyedSlot, flight: Flight) -> None:
         """The outcome is unknown: all of it stays dirty and goes out again with the next sequence."""
         slot.dirty = True
         slot.held = flight.held + slot.held
@@ -377,11 +305,10 @@ class KeyedState:
         return self.view.watermark_ms
 
 
-def _origins(offsets: list[int], keys: list[str]) -> Iterable[tuple[int, Sequence[int]]]:
-    """(slot, indices) for each origin and slot: the outputs of one record for one slot count together."""
-    if len(set(offsets)) == len(offsets):
-        return [(slot_of(key), (i,)) for i, key in enumerate(keys)]
-    groups: dict[tuple[int, int], list[int]] = {}
-    for i, (offset, key) in enumerate(zip(offsets, keys, strict=True)):
-        groups.setdefault((offset, slot_of(key)), []).append(i)
-    return [(slot, indices) for (_, slot), indices in groups.items()]
+def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[One]]:
+    """(Offset, slot) -> the outputs of one record for one slot: they count together."""
+    origins: dict[tuple[int, int], list[One]] = {}
+    columns = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), strict=True)
+    for slot, one in zip(slots, map(One._make, columns), strict=True):
+        origins.setdefault((one.offset, slot), []).append(one)
+    return origins

@@ -8,8 +8,11 @@ import msgspec
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=False)
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Base of every schema: subclass it and annotate the fields.
+
+    What was decoded cannot point to itself, so the garbage collector need not look at it (`gc=False`): it would walk
+    over every record in flight, again and again.
 
     Decoding checks the types and names the field that is wrong. `Decimal` fields are read from the digits of the JSON
     number, so money never passes through a float.

@@ -7,7 +7,7 @@ that 1, 1.0, "1" and true are four keys. A bolt without a key has the one key ""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,10 @@ SLOTS = 64
 """Fixed for the life of the data: ownership, atomic flush, deduplication and fencing are per slot."""
 
 NO_KEY = ""
+
+REMEMBERED_KEYS = 100_000
+REMEMBERED_LENGTH = 100
+"""Keys that come again are the rule: so many, up to so many characters, are not made into text or hashed again."""
 
 _encode = msgspec.json.Encoder(order="deterministic", decimal_format="string").encode
 
@@ -36,6 +40,29 @@ def slot_of(text: str) -> int:
     return zlib.crc32(text.encode()) % SLOTS
 
 
+class _Remembered(dict[Any, Any]):
+    """What a function made of a key, for keys of one type; all is forgotten when it is too much."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __missing__(self, key: Any) -> Any:
+        value = self._function(key)
+        if not isinstance(key, str) or len(key) <= REMEMBERED_LENGTH:
+            if len(self) >= REMEMBERED_KEYS:
+                self.clear()
+            self[key] = value
+        return value
+
+
+_slots = _Remembered(slot_of)
+
+
+def slots_of(texts: Sequence[str]) -> list[int]:
+    """The slots of a column of canonical key texts."""
+    return list(map(_slots.__getitem__, texts))
+
+
 def owner_index(slot: int, tasks: int) -> int:
     """Which of a component's tasks (ascending ids) Storm's fields grouping sends this slot to.
 
@@ -52,10 +79,14 @@ def owned_slots(index: int, tasks: int) -> list[int]:
 Key = str | tuple[str, ...] | Callable[[Any], Any] | None
 
 
-def key_reader(key: Key) -> Callable[[Any], str]:
-    """From a `key` setting (field, fields, function, or None for no key) the function record -> canonical text."""
+KeyColumn = Callable[[Sequence[Any]], list[str]]
+"""From records to the canonical texts of their keys. Raises what the user's function raises on any of them."""
+
+
+def key_column(key: Key) -> KeyColumn:
+    """The texts of a column of records, from a `key` setting: field, fields, function, or None for no key."""
     if key is None:
-        return lambda record: NO_KEY
+        return lambda records: [NO_KEY] * len(records)
     read: Callable[[Any], Any]
     if isinstance(key, str):
         read = attrgetter(key)
@@ -63,7 +94,17 @@ def key_reader(key: Key) -> Callable[[Any], str]:
         read = attrgetter(*key) if len(key) > 1 else lambda record: (getattr(record, key[0]),)
     else:
         read = key
-    return lambda record: _required(read(record))
+    # By type, as 1, 1.0 and True are one key to a dict.
+    remembered: dict[type, _Remembered] = {kind: _Remembered(key_text) for kind in (str, int)}
+
+    def column(records: Sequence[Any]) -> list[str]:
+        keys = [read(record) for record in records] if callable(key) else list(map(read, records))
+        kinds = set(map(type, keys))
+        if len(kinds) == 1 and (texts := remembered.get(kinds.pop())) is not None:
+            return list(map(texts.__getitem__, keys))
+        return [_required(key) for key in keys]
+
+    return column
 
 
 def _required(key: Any) -> str:

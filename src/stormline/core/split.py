@@ -6,10 +6,11 @@ One tuple per downstream task, not per slot: the slots of a task travel together
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any, NamedTuple
 
 from stormline.core.batch import Batch, Rows
-from stormline.core.slot import owned_slots, owner_index, slot_of
+from stormline.core.slot import SLOTS, KeyColumn, owned_slots, owner_index, slots_of
 
 
 class Broken(NamedTuple):
@@ -23,10 +24,11 @@ class Broken(NamedTuple):
 class Split:
     """The way to one keyed bolt: its key and its number of tasks."""
 
-    def __init__(self, stream: str, key: Callable[[Any], str], tasks: int) -> None:
+    def __init__(self, stream: str, keys: KeyColumn, tasks: int) -> None:
         self.stream = stream
-        self.key = key
+        self.keys = keys
         self._tasks = tasks
+        self._owners = [owner_index(slot, tasks) for slot in range(SLOTS)]
         self._first_slots = [owned_slots(index, tasks)[0] for index in range(tasks)]
 
     def batches(self, lane: str, partition: str, rows: Rows, keys: list[str]) -> list[Batch]:
@@ -34,17 +36,14 @@ class Split:
         if self._tasks == 1:
             keyed = rows._replace(keys=keys)
             return [Batch(self._first_slots[0], lane, partition, keyed)] if keys else []
-        parts = [Rows([], [], [], []) for _ in range(self._tasks)]
-        for offset, time_ms, value, key in zip(rows.offsets, rows.times_ms, rows.values, keys, strict=True):
-            offsets, times_ms, values, part_keys = parts[owner_index(slot_of(key), self._tasks)]
-            offsets.append(offset)
-            times_ms.append(time_ms)
-            values.append(value)
-            part_keys.append(key)  # type: ignore[union-attr]
+        owners = self._owners
+        parts: list[list[int]] = [[] for _ in range(self._tasks)]
+        for i, slot in enumerate(slots_of(keys)):
+            parts[owners[slot]].append(i)
         return [
-            Batch(slot, lane, partition, part)
+            Batch(slot, lane, partition, rows._replace(keys=keys).at(part))
             for slot, part in zip(self._first_slots, parts, strict=True)
-            if part.offsets
+            if part
         ]
 
 
@@ -61,25 +60,42 @@ class Kept(NamedTuple):
 def keep(rows: Rows, predicate: Callable[[Any], Any] | None, splits: list[Split]) -> Kept:
     """The rows the predicate accepts (None: all), with their keys. User code is called here and nowhere else.
 
-    All of an origin or none: a record whose predicate or key raises is broken, for every stream.
+    All of an origin or none: a record whose predicate or key raises is broken, for every stream. If any raises, all
+    are tried again, one by one.
     """
+    try:
+        return _keep_whole(rows, predicate, splits)
+    except Exception:  # whatever user code raises
+        return _keep_one_by_one(rows, predicate, splits)
+
+
+def _keep_whole(rows: Rows, predicate: Callable[[Any], Any] | None, splits: list[Split]) -> Kept:
+    kept = rows
+    if predicate is not None:
+        accepted = [predicate(value) for value in rows.values]
+        columns = (rows.offsets, rows.times_ms, rows.values)
+        kept = Rows(*(list(compress(column, accepted)) for column in columns))
+    keys = [split.keys(kept.values) for split in splits]
+    return Kept(kept, keys, len(rows.offsets) - len(kept.offsets), [])
+
+
+def _keep_one_by_one(rows: Rows, predicate: Callable[[Any], Any] | None, splits: list[Split]) -> Kept:
     kept = Rows([], [], [])
     keys: list[list[str]] = [[] for _ in splits]
     dropped = 0
     broken: list[Broken] = []
-    functions = [split.key for split in splits]
     for offset, time_ms, value in zip(rows.offsets, rows.times_ms, rows.values, strict=True):
         try:
             if predicate is not None and not predicate(value):
                 dropped += 1
                 continue
-            texts = [function(value) for function in functions]
-        except Exception as error:  # whatever user code raises, this record is set aside and the batch goes on
+            texts = [text for split in splits for text in split.keys((value,))]
+        except Exception as error:  # this record is set aside and the batch goes on
             broken.append(Broken(offset, value, error))
             continue
         kept.offsets.append(offset)
         kept.times_ms.append(time_ms)
         kept.values.append(value)
-        for column, key in zip(keys, texts, strict=True):
-            column.append(key)
+        for column, text in zip(keys, texts, strict=True):
+            column.append(text)
     return Kept(kept, keys, dropped, broken)

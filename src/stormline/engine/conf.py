@@ -7,12 +7,6 @@ from typing import Any
 
 from stormline.core.errors import SettingsError
 
-DEFAULTS: Mapping[str, Any] = {
-    "topology.enable.message.timeouts": True,
-    "topology.message.timeout.secs": 30,
-    "topology.workers": 1,
-}
-
 OWN_OF_A_COMPONENT = frozenset(
     "topology." + name
     for name in (

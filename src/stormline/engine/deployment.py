@@ -7,11 +7,12 @@ from typing import Any
 
 from stormline.components.host import Context
 from stormline.core.errors import SettingsError
-from stormline.engine.conf import DEFAULTS, component_conf, positive
+from stormline.engine.conf import component_conf, positive
+from stormline.engine.defaults import STORM
 from stormline.engine.handshake import handshake
 from stormline.engine.routes import subscribers
 from stormline.engine.tasks import ACKER, assign_tasks, executors, spread, task_count
-from stormline.engine.topology import TopologySpec
+from stormline.engine.topology import TopologySpec, cycle
 
 
 class Deployment:
@@ -20,7 +21,7 @@ class Deployment:
     def __init__(self, topology: TopologySpec, *, name: str, conf: Mapping[str, Any]) -> None:
         self.topology = topology
         self.name = name
-        self.conf = {**DEFAULTS, **topology.conf, **conf, "topology.name": name}
+        self.conf = {**STORM, "topology.workers": 1, **topology.conf, **conf, "topology.name": name}
         self.specs = {component.name: component for component in topology.components}
         merged = {component.name: component_conf(self.conf, component.conf) for component in topology.components}
         self._confs = {component: conf for component, (conf, _) in merged.items()}
@@ -38,6 +39,12 @@ class Deployment:
         timeouts = self.conf["topology.enable.message.timeouts"]
         self.timeout_ms = timeout_secs * 1000 if timeouts and timeout_secs else None
         """The message timeout; None if tuples never time out."""
+        around = cycle(topology.components)
+        if around and self.timeout_ms is None:
+            raise SettingsError(
+                f"the streams form a cycle ({' -> '.join(around)}) and tuples never time out: what goes round for ever "
+                "would never fail; leave topology.enable.message.timeouts on"
+            )
         self.tick_ms = {
             task: secs * 1000 for task, secs in self._numbers("topology.tick.tuple.freq.secs", spouts=False)
         }
@@ -69,7 +76,10 @@ class Deployment:
     def handshake(self, task: int) -> dict[str, Any]:
         """What Storm would tell this task at the start; see `engine.handshake`."""
         spec = self.hosted[task]
-        return handshake(spec, task, self.topology, self.tasks, self._confs[spec.name])
+        conf = {**self._confs[spec.name], "topology.acker.executors": len(self.tasks[ACKER])}
+        if spec.is_spout and self.timeout_ms is not None:
+            conf["topology.tick.tuple.freq.secs"] = self.timeout_ms // 1000  # it rotates the pending tuples there
+        return handshake(spec, task, self.topology, self.tasks, conf)
 
     def _parallelism(self, component: str) -> int:
         return self.specs[component].parallelism if component in self.specs else len(self.tasks[component])

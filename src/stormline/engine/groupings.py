@@ -71,13 +71,38 @@ def _by_partial_key(each: Sequence[tuple[int]]) -> Choose:
     sent = [0] * len(each)
 
     def choose(values: Sequence[Any]) -> Sequence[int]:
-        key = values[0] if isinstance(values[0], str) else json.dumps(values[0])
+        key = java_text(values[0])
         one, other = partial_key_candidates(key.encode(), len(each))
         index = one if sent[one] <= sent[other] else other
         sent[index] += 1
         return each[index]
 
     return choose
+
+
+def java_text(value: Any) -> str:
+    """`toString` of a JSON value as the JVM holds it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return _float_text(value)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("/", "\\/")
+
+
+def _float_text(value: float) -> str:
+    """`Double.toString`: plain from 10^-3 to 10^7, else with an exponent, at least two digits; `BigDecimal.toString`
+    where the JSON text is longer than 18 characters."""
+    text = repr(value)
+    exact = Decimal(text)
+    if len(text) > 18:
+        return str(exact)
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return f"{exact:f}"
+    sign, digits, scale = exact.normalize().as_tuple()
+    if len(digits) == 1:
+        mantissa, exponent = format(value, ".1e").split("e")
+        return f"{mantissa}E{int(exponent)}"
+    return f"{'-' * sign}{digits[0]}.{''.join(map(str, digits[1:]))}E{int(scale) + len(digits) - 1}"
 
 
 def fields_hash(values: Sequence[Any]) -> int:

@@ -40,8 +40,9 @@ def handshake(
             "streams": list(spec.streams),
             "stream->outputfields": {name: list(stream.fields) for name, stream in spec.streams.items()},
             "stream->target->grouping": {
-                name: {reader: _told(grouping) for reader, grouping in subscribers(spec.name, name, topology)}
+                name: {reader: _told(grouping) for reader, grouping in readers}
                 for name in spec.streams
+                if (readers := subscribers(spec.name, name, topology))
             },
             "source->stream->grouping": sources,
             "source->stream->fields": {

@@ -17,6 +17,7 @@ from stormline.engine.acker import RotatingMap
 from stormline.engine.bus import Bus, Received
 from stormline.engine.reactor import Reactor
 from stormline.engine.routes import Route
+from stormline.engine.values import short
 
 log = logging.getLogger("stormline.task")
 NO_ROOTS: Mapping[int, int] = {}
@@ -26,6 +27,7 @@ class TaskHost:
     """What a spout's and a bolt's host have in common."""
 
     component: Component
+    emit: Callable[..., Sequence[int]]
 
     def __init__(
         self,
@@ -46,6 +48,8 @@ class TaskHost:
         self._reactor = reactor
         self._routes = routes
         self._watched: set[tuple[int, bool]] = set()
+        if context.conf.get("topology.debug"):
+            self.emit = self._telling(self.emit)
 
     def log(self, level: int, message: str) -> None:
         log.log(level, "%s: %s", self, message)
@@ -67,6 +71,17 @@ class TaskHost:
         if (fd, write) in self._watched:
             self._watched.discard((fd, write))
             self._reactor.unwatch(fd, write=write)
+
+    def _telling(self, emit: Callable[..., Sequence[int]]) -> Callable[..., Sequence[int]]:
+        """With `topology.debug`: every emitted tuple in the log."""
+
+        def tell(values: Any, **how: Any) -> Sequence[int]:
+            tasks = emit(values, **how)
+            stream = how.get("stream", "default")
+            self.log(logging.DEBUG, f"emits {short(values)} on stream {stream!r} to tasks {list(tasks)}")
+            return tasks
+
+        return tell
 
     def die(self) -> None:
         """Nothing comes from or to this incarnation any more."""

@@ -7,6 +7,7 @@ forked again at any time. When the process that runs the topology is gone, by wh
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import shutil
@@ -35,6 +36,8 @@ def start_supervisor(work: Callable[[int], None], *, logs: Path, folder: Path) -
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.collect()
+    gc.freeze()  # what is imported stays where it is: collections would write into each copy of it
     pid = os.fork()
     if pid == 0:
         status = 1

@@ -6,9 +6,11 @@ Read is what Storm is sent at submit: the `common` structs of the specs, and the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,8 +145,13 @@ def _grouping(component: str, given: Any) -> Grouping:
     )
 
 
-def _faults(components: Iterable[ComponentSpec]) -> Iterator[str]:
+def _faults(components: Sequence[ComponentSpec]) -> Iterator[str]:
     streams = {component.name: component.streams for component in components}
+    if not any(component.is_spout for component in components):
+        yield "the topology has no spout: nothing would ever flow"
+    for name, times in Counter(component.name for component in components).items():
+        if times > 1:
+            yield f"{name}: {times} components have this name; give each its own"
     for component in components:
         for source, stream, grouping in component.inputs:
             if source not in streams:
@@ -156,3 +163,13 @@ def _faults(components: Iterable[ComponentSpec]) -> Iterator[str]:
                 for name in grouping.fields:
                     if name not in streams[source][stream].fields:
                         yield f"{component.name}: groups by field {name!r}, which {source} does not declare on {stream}"
+
+
+def cycle(components: Sequence[ComponentSpec]) -> list[str]:
+    """The components of one cycle, in the order of the streams; empty if there is none."""
+    sources = {component.name: {source.component for source in component.inputs} for component in components}
+    try:
+        TopologicalSorter(sources).prepare()
+    except CycleError as error:
+        return [*error.args[1]]
+    return []

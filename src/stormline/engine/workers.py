@@ -55,6 +55,8 @@ class Workers:
         self._strict = strict
         self._workers = [_Worker() for _ in range(deployment.workers)]
         self._active = True
+        self.deaths = 0
+        """Workers that died so far."""
         self._round = 0
         self._settled_in: int | None = None
         """The round in which all were settled first."""
@@ -165,6 +167,7 @@ class Workers:
         worker = self._workers[hello.worker]
         self._hang_up(worker)
         worker.channel, worker.pid = channel, hello.pid
+        log.info("worker %d is process %d", hello.worker, hello.pid)
         self._selector.register(channel, selectors.EVENT_READ, lambda: self._hear(hello.worker, channel))
         self._say_to(worker, control.Begin(dict(self.deployment.conf)))
         for message in more:
@@ -229,6 +232,7 @@ class Workers:
         if worker.raised:
             return  # the error itself is on its way
         worker.deaths += 1
+        self.deaths += 1
         started, worker.started, worker.active = worker.started, False, False
         worker.report = NOTHING_YET
         self._hang_up(worker)

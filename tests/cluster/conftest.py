@@ -1,0 +1,69 @@
+"""One cluster for the whole session: it takes ten seconds to start. The jars are shared with the project's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stormline.cluster import needs
+from stormline.cluster.cluster import Cluster
+from stormline.cluster.settings import Settings
+from stormline.embedded.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+JARS = ROOT / ".stormline" / "jars"
+
+
+def require_java_and_maven() -> None:
+    """CI must have them; on a laptop their absence is a loud skip."""
+    missing = [found.fault for found in needs.look() if found.fault]
+    if sys.platform == "win32":
+        missing.append("no cluster on Windows: use WSL")
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail("\n".join(str(fault) for fault in missing))
+    if missing:
+        pytest.skip(f"NOT TESTED, no cluster can be started: {'; '.join(str(fault) for fault in missing)}")
+
+
+def free_settings() -> Settings:
+    """Every port a free one."""
+    taken: list[int] = []
+    while len(taken) < 8:
+        taken.append(free_port(avoid=taken))
+    zookeeper, nimbus, supervisor, kafka, controller, redis, *workers = taken
+    return Settings(
+        zookeeper_port=zookeeper,
+        nimbus_port=nimbus,
+        supervisor_port=supervisor,
+        worker_ports=tuple(workers),
+        kafka_port=kafka,
+        kafka_controller_port=controller,
+        redis_port=redis,
+    )
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return free_settings()
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Cluster]:
+    require_java_and_maven()
+    cluster = Cluster(tmp_path_factory.mktemp("storm") / "cluster", JARS, settings)
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()
+
+
+@pytest.fixture
+def cluster(started: Cluster) -> Cluster:
+    """It is up when the test begins, whatever the one before has done to it."""
+    started.up()
+    return started

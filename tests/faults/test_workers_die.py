@@ -1,0 +1,129 @@
+"""Workers, their supervisor and the process that runs them are killed, and lose and repeat nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+from faults.conftest import Project
+from oracle import purchases
+
+KILLS = 4
+
+
+def workers(project: Project) -> dict[int, int]:
+    """Worker -> its latest process, as the log of the run says."""
+    log = project.root / "logs" / "purchases" / "run.log"
+    found = re.findall(r"worker (\d+) is process (\d+)", log.read_text()) if log.exists() else []
+    return {int(number): int(pid) for number, pid in found}
+
+
+def until_it_counts(run: subprocess.Popen[str]) -> None:
+    """Read what it prints until the first line with figures."""
+    assert run.stdout is not None
+    for line in run.stdout:
+        if line.startswith("after"):
+            return
+
+
+def passes(run: subprocess.Popen[str], seconds: float) -> bool:
+    """Let the run go on for so long; False if it has come to its end."""
+    try:
+        run.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def alive(pid: int) -> bool:
+    """Running, and not only waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def assert_results_are_those_of_the_file(project: Project, seed: int | None = None) -> None:
+    for component, rows in purchases.rows().items():
+        results = project.sparse("results", component, "--json")
+        assert rows == purchases.parsed(results.stdout), f"{component} differs; seed {seed}, {results.stderr}"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_workers_are_started_again_and_change_no_result(project: Project, seed: int) -> None:
+    """
+    Any worker, at any moment, several times in one run: the run goes on by itself to exact results.
+    """
+    random = Random(seed)
+    run = project.start("run", "--workers", "3")
+    until_it_counts(run)
+    killed = 0
+    while killed < KILLS and passes(run, random.uniform(0.02, 0.4)):
+        os.kill(random.choice(list(workers(project).values())), signal.SIGKILL)
+        killed += 1
+    printed, _ = run.communicate(timeout=60)
+
+    assert 0 == run.returncode, printed
+    assert killed > 0, f"seed {seed}: the run was over too soon"
+    assert "was killed by signal 9 and is started again" in printed
+    assert_results_are_those_of_the_file(project, seed)
+
+
+def test_workers_end_when_the_process_that_runs_them_is_killed(project: Project) -> None:
+    """
+    SIGKILL of the run alone: its workers and their supervisor are gone soon, and the next run counts the rest.
+    """
+    run = project.start("run", "--workers", "2")
+    until_it_counts(run)
+    pids = workers(project).values()
+    assert 2 == len(pids)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    with subprocess.Popen(["tail", *[f"--pid={pid}" for pid in pids], "-f", "/dev/null"]) as waiting:
+        waiting.wait(timeout=20)
+
+    assert not any(alive(pid) for pid in pids)
+    assert 0 == project.sparse("run").returncode
+    assert_results_are_those_of_the_file(project)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_drains_and_ends_with_0(project: Project, number: int) -> None:
+    """
+    Spouts stop, what is on its way is counted and committed, and the next run goes on from there.
+    """
+    run = project.start("run", "--workers", "2")
+    until_it_counts(run)
+    os.killpg(run.pid, number) if number == signal.SIGINT else os.kill(run.pid, number)
+    printed, _ = run.communicate(timeout=30)
+
+    assert 0 == run.returncode, printed
+    assert "stopping: what is on its way is counted and committed first" in printed
+    again = project.sparse("run")
+    assert 0 == again.returncode
+    assert "already counted before" not in again.stdout
+    assert_results_are_those_of_the_file(project)
+
+
+def test_a_second_signal_stops_at_once_and_loses_nothing(project: Project) -> None:
+    """
+    Ctrl-C twice, as from a terminal: to all processes of the run.
+    """
+    run = project.start("run", "--workers", "2")
+    until_it_counts(run)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.stdout is not None
+    for line in run.stdout:
+        if line.startswith("stopping"):
+            break
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=10)
+
+    assert 130 == run.returncode
+    assert 0 == project.sparse("run").returncode
+    assert_results_are_those_of_the_file(project)
