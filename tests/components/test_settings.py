@@ -145,5 +145,5 @@ def test_keyed_bolts_are_wired_by_their_names() -> None:
     inputs = {(source.componentId, source.streamId): grouping for source, grouping in specs["users"].inputs.items()}
     assert {("large", "by_users"), ("trades", "by_users"), ("trades", "progress")} == set(inputs)
     assert ["slot"] == inputs["large", "by_users"].fields
-    assert {"batch", "by_users"} == set(specs["large"].outputs)
+    assert {"batch", "by_users", "default"} == set(specs["large"].outputs)
     assert Wired.thrift_topology.bolts["users"].common.parallelism_hint == 3

@@ -1,5 +1,7 @@
 """Records that broke something, on their way to `<topic>.dead`: with reason, traceback and origin, at least once.
 
+Those that came from no topic go to `<component>.dead`.
+
 A record is settled only when the broker has confirmed it; until then its tuple or its offset waits.
 """
 
@@ -42,7 +44,7 @@ class DeadLetters:
         settled: Callable[[], None],
     ) -> None:
         """Send a record and call `settled` once it is safe. `value`: the bytes from Kafka, or the decoded record."""
-        topic = origin.partition.rpartition("/")[0].partition(":")[0]
+        topic = origin.partition.rpartition("/")[0].partition(":")[0] or self._host.context.component
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
         headers = [
             ("component", self._host.context.component.encode()),

@@ -8,13 +8,14 @@ import streamparse
 
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
-from stormline.components.hosted import Hosted
+from stormline.components.hosted import Hosted, record_schema, text
 from stormline.components.outputs import Outputs, broken_reason
-from stormline.components.wiring import WiredBoltSpec, stateless_spec
+from stormline.components.plain_tuples import NO_PARTITION, PlainInput, carries_batch
+from stormline.components.wiring import WiredBoltSpec, resolve, stateless_spec
 from stormline.core.batch import Batch
 from stormline.core.errors import SettingsError
 from stormline.core.keyed_slot import Held
-from stormline.core.record import Origin
+from stormline.core.record import Origin, Record
 from stormline.core.status import Status
 
 
@@ -25,7 +26,12 @@ class FilterBolt(Hosted, streamparse.Bolt):
     the dead-letter topic with the traceback; the others of its batch go on.
     """
 
-    settings: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[dict[str, Any]] = {"schema": record_schema, "event_time": text}
+
+    schema: type[Record] | None = None
+    """Behind a stock component: what its plain tuples are read as. They are kept at least once then."""
+    event_time: str | None = None
+    """The field of `schema` that holds the event time; None: the time of arrival."""
 
     def keep(self, record: Any) -> bool:
         """True to let the record through. The subclass says when."""
@@ -43,11 +49,16 @@ class FilterBolt(Hosted, streamparse.Bolt):
     def prepare(self, host: Host) -> None:
         self.host = host
         self._outputs = Outputs(host)
+        self._plain = PlainInput(host, resolve(host.context.conf["stormline.schema"]), self.event_time)
         self._dead = DeadLetters(host)
         self._status = Status(settled=True)
 
     def execute(self, tup: Tuple) -> None:
-        _, lane, partition, rows = Batch(*tup.values)
+        try:
+            _, lane, partition, rows = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
+        except ValueError as error:
+            self._set_aside(tup, error)
+            return
         kept = self._outputs.keep(rows, self.keep)
         for stream, values in self._outputs.tuples(lane, partition, kept):
             self.host.emit(values, stream=stream, anchors=(tup,))
@@ -71,6 +82,20 @@ class FilterBolt(Hosted, streamparse.Bolt):
                 attempts=1,
                 settled=lambda: self._release(held),
             )
+
+    def _set_aside(self, tup: Tuple, error: Exception) -> None:
+        """A plain tuple that is no record of the schema."""
+        self._status.broken += 1
+        component = self.host.context.component
+        self._dead.send(
+            Origin(NO_PARTITION, 0),
+            key=None,
+            value=list(tup.values),
+            reason=f"{component}: {error}; the tuple came from {tup.component}/{tup.stream}",
+            error=error,
+            attempts=1,
+            settled=lambda: self.host.ack(tup),
+        )
 
     def _release(self, held: Held) -> None:
         if held.release():

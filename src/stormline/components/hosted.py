@@ -7,12 +7,14 @@ A component is a parameterless class of streamparse's (so its DSL and its submit
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from stormline.components.host import Host
 from stormline.core.errors import SettingsError
+from stormline.core.record import Record
 
 Check = Callable[[Any], object]
 """Raises ValueError or TypeError, with what is wrong, for a value that will not do."""
@@ -34,6 +36,15 @@ class Hosted:
     def make(cls) -> Self:
         """An instance for a host to prepare."""
         return cls()
+
+    def run(self) -> None:
+        """What Storm's launcher of stock components (`streamparse_run`) calls; it has imported the user's code before.
+        Never returns."""
+        from stormline.multilang.loop import serve  # the loop hosts components; here is the way into it
+
+        out = os.dup(1)
+        os.dup2(2, 1)
+        serve(self, out)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -72,6 +83,12 @@ def text(value: Any) -> None:
     """Check: a text with something in it."""
     if not isinstance(value, str) or not value:
         raise ValueError("give a text that is not empty")
+
+
+def record_schema(value: Any) -> None:
+    """Check: a schema."""
+    if not (isinstance(value, type) and issubclass(value, Record)):
+        raise ValueError("give a subclass of stormline.Record")
 
 
 def positive(value: Any) -> None:

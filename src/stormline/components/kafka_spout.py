@@ -11,7 +11,7 @@ import streamparse
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.decoding import Decoder
 from stormline.components.host import Host
-from stormline.components.hosted import Hosted, positive, required, text
+from stormline.components.hosted import Hosted, positive, record_schema, required, text
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
@@ -27,17 +27,12 @@ COMMIT_EVERY_MS = 1000
 RETRY_AFTER_MS = 500
 
 
-def _schema(value: Any) -> None:
-    if not (isinstance(value, type) and issubclass(value, Record)):
-        raise ValueError("give a subclass of stormline.Record")
-
-
 class KafkaSpout(Hosted, streamparse.Spout):
     """Reads a topic whose values are JSON of one schema."""
 
     settings: ClassVar[dict[str, Any]] = {
         "topic": text,
-        "schema": _schema,
+        "schema": record_schema,
         "event_time": text,
         "out_of_order": duration_ms,
         "max_ahead": duration_ms,

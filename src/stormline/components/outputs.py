@@ -1,4 +1,4 @@
-"""Where a stateless step's records go: on the plain `batch` stream and on one stream a keyed bolt below."""
+"""Where a stateless step's records go: on the `batch` stream, on one stream a keyed bolt below, and as plain tuples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stormline.components.host import Host
+from stormline.components.plain_tuples import DEFAULT, plain_values
 from stormline.components.wiring import BATCH, resolve
 from stormline.core.batch import Batch, Rows
 from stormline.core.slot import key_column
@@ -18,6 +19,7 @@ class Outputs:
     def __init__(self, host: Host) -> None:
         context = host.context
         self._batch = bool(context.targets.get(BATCH))
+        self._plain = bool(context.targets.get(DEFAULT))
         self._component = context.component
         self.splits = [
             Split(stream, key_column(resolve(path).key), len(context.tasks_by_component[target]))
@@ -29,10 +31,15 @@ class Outputs:
         """Run the user's code over the rows."""
         return keep(rows, predicate, self.splits)
 
-    def tuples(self, lane: str, partition: str, kept: Kept) -> list[tuple[str, Batch]]:
-        """(stream, values) of each tuple that carries what was kept; the lane grows by this component and stream."""
+    def tuples(self, lane: str, partition: str, kept: Kept) -> list[tuple[str, Any]]:
+        """(stream, values) of each tuple that carries what was kept; the lane grows by this component and stream.
+
+        Stock components, if any have subscribed, get a tuple for each record.
+        """
         here = f"{lane}/{self._component}" if lane else self._component
-        tuples = []
+        tuples: list[tuple[str, Any]] = []
+        if self._plain:
+            tuples += [(DEFAULT, plain_values(record)) for record in kept.rows.values]
         if self._batch and kept.rows.offsets:
             tuples.append((BATCH, Batch(-1, f"{here}.{BATCH}", partition, kept.rows)))
         for split, keys in zip(self.splits, kept.keys, strict=True):

@@ -12,8 +12,9 @@ import streamparse
 
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
-from stormline.components.hosted import Hosted, required
+from stormline.components.hosted import Hosted, record_schema, required, text
 from stormline.components.outputs import broken_reason
+from stormline.components.plain_tuples import NO_PARTITION, UNTOLD, PlainInput, SeenTimes, carries_batch
 from stormline.components.wiring import PROGRESS, WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregate, Aggregation
 from stormline.core.batch import Batch
@@ -22,9 +23,9 @@ from stormline.core.errors import Fenced, SettingsError, StateError
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held, Rules
 from stormline.core.progress import ProgressView
-from stormline.core.record import Origin
+from stormline.core.record import Origin, Record
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
-from stormline.core.slot import SLOTS, Key, owned_slots
+from stormline.core.slot import SLOTS, Key, key_column, owned_slots
 from stormline.core.status import Status
 from stormline.core.window import Windower
 
@@ -67,6 +68,9 @@ class WindowBolt(Hosted, streamparse.Bolt):
         "window": _window,
         "aggregate": _aggregates,
         "allowed_lateness": duration_ms,
+        "schema": record_schema,
+        "event_time": text,
+        "out_of_order": duration_ms,
     }
 
     key: Key = None
@@ -74,6 +78,13 @@ class WindowBolt(Hosted, streamparse.Bolt):
     window: Windower
     aggregate: Mapping[str, Aggregate]
     allowed_lateness: str = "0s"
+    schema: type[Record] | None = None
+    """Behind a stock component: what its plain tuples are read as. They are counted at least once then."""
+    event_time: str | None = None
+    """The field of `schema` that holds the event time; None: the time of arrival."""
+    out_of_order: str = "0s"
+    """For records that come from stock components, which tell no progress: a window closes when a record so much past
+    its end has been seen on each stream."""
     trigger: Callable[[Any], bool] | None = None
     """A method `trigger(self, result)` of the result so far (one attribute an aggregate). With it a key's result
     appears only once it holds, and is kept up to date from then on: an alert."""
@@ -120,6 +131,10 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
         self._flush_at = FLUSH_AT_RECORDS // len(tasks)
         self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
+        self._plain = PlainInput(host, resolve(conf["stormline.schema"]), self.event_time)
+        self._keys_of = key_column(self.key)
+        self._untold: int = conf.get("stormline.untold", 0)
+        self._seen = SeenTimes(duration_ms(self.out_of_order))
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
         self._dead = DeadLetters(host)
         self._state: KeyedState | None = None
@@ -156,7 +171,10 @@ class WindowBolt(Hosted, streamparse.Bolt):
             self._again = again
             self._set_due()
             return
-        view = ProgressView({spout: counts.partition_counts.get(spout, 0) for spout in self._spouts})
+        expected = {spout: counts.partition_counts.get(spout, 0) for spout in self._spouts}
+        if self._untold:
+            expected[UNTOLD] = self._untold
+        view = ProgressView(expected)
         state = KeyedState(self._rules, self._owner, view)
         for slot in slots:
             if isinstance(slot, Loaded):
@@ -192,7 +210,11 @@ class WindowBolt(Hosted, streamparse.Bolt):
             self._count(state, tup)
 
     def _count(self, state: KeyedState, tup: Tuple) -> None:
-        batch = Batch(*tup.values)
+        try:
+            batch = Batch(*tup.values) if carries_batch(tup) else self._keyed(self._plain.batch(tup))
+        except Exception as error:  # no record of the schema, or the user's key function raised
+            self._set_aside(tup, error)
+            return
         held = Held(tup)
         broken = state.apply(batch, held)
         self._status.records_in += len(batch.records.offsets)
@@ -208,9 +230,29 @@ class WindowBolt(Hosted, streamparse.Bolt):
                 attempts=1,
                 settled=partial(self._release, held),
             )
+        if batch.partition == NO_PARTITION:
+            progress = self._seen.saw(tup, batch.records.times_ms)
+            if progress is not None:
+                state.observe(progress)
         if held.waits == 0:
             self.host.ack(tup)
         self._plan()
+
+    def _keyed(self, batch: Batch) -> Batch:
+        return batch._replace(records=batch.records._replace(keys=self._keys_of(batch.records.values)))
+
+    def _set_aside(self, tup: Tuple, error: Exception) -> None:
+        """A plain tuple that cannot be counted."""
+        self._status.broken += 1
+        self._dead.send(
+            Origin(NO_PARTITION, 0),
+            key=None,
+            value=list(tup.values),
+            reason=f"{self.host.context.component}: {error}; the tuple came from {tup.component}/{tup.stream}",
+            error=error,
+            attempts=1,
+            settled=lambda: self.host.ack(tup),
+        )
 
     def _release(self, held: Held) -> None:
         if held.release():

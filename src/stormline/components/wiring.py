@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from streamparse.dsl.bolt import ShellBoltSpec
+from streamparse.dsl.component import ComponentSpec
 from streamparse.dsl.spout import ShellSpoutSpec
 from streamparse.dsl.stream import Grouping, Stream
 from streamparse.thrift import GlobalStreamId, StreamInfo  # type: ignore[attr-defined]
@@ -31,6 +32,8 @@ class _Wired:
     """A spec that knows its inputs and the schema of what it sends, and is told its name by the topology."""
 
     upstream: Sequence[_Wired] = ()
+    takes_plain = False
+    """It, or something above it, takes plain tuples of stock components."""
     schema: type[msgspec.Struct]
     _name: str | None = None
     _on_name: Callable[[str], None] | None = None
@@ -65,8 +68,12 @@ class WiredBoltSpec(_Wired, ShellBoltSpec):
 def spout_spec(
     cls: type, schema: type[msgspec.Struct], *, name: str | None, par: Any, config: dict[str, Any] | None
 ) -> WiredSpoutSpec:
-    """A spout with the streams `batch` and `progress`."""
-    outputs = [Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(PROGRESS_FIELDS), name=PROGRESS)]
+    """A spout with the streams `batch` and `progress`, and `default` for stock components."""
+    outputs = [
+        Stream(list(BATCH_FIELDS), name=BATCH),
+        Stream(list(PROGRESS_FIELDS), name=PROGRESS),
+        Stream(list(schema.__struct_fields__)),
+    ]
     spec = WiredSpoutSpec(  # type: ignore[no-untyped-call]
         cls, command=LAUNCHER, script=_script(cls), name=name, par=par, config=config, outputs=outputs
     )
@@ -79,7 +86,7 @@ def stateless_spec(
     cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None
 ) -> WiredBoltSpec:
     """A bolt that takes batches as they come and sends batches on."""
-    upstream, schema = _inputs(cls, inputs)
+    upstream, plain, schema = _inputs(cls, inputs)
     spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
         cls,
         command=LAUNCHER,
@@ -87,22 +94,37 @@ def stateless_spec(
         name=name,
         par=par,
         config=config,
-        inputs=[_stream(up, BATCH) for up in upstream],
-        outputs=[Stream(list(BATCH_FIELDS), name=BATCH)],
+        inputs=[_stream(up, BATCH) for up in upstream] + plain,
+        outputs=[Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(schema.__struct_fields__))],
     )
     spec.upstream, spec.schema = upstream, schema
+    spec.takes_plain = bool(plain) or any(up.takes_plain for up in upstream)
     _configure(spec, "stormline.schema", _path(schema))
     return spec
 
 
 def keyed_spec(cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None) -> WiredBoltSpec:
     """A bolt whose records come split by its key, with the progress of all spouts upstream."""
-    upstream, schema = _inputs(cls, inputs)
+    upstream, plain, schema = _inputs(cls, inputs)
     spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
-        cls, command=LAUNCHER, script=_script(cls), par=par, config=config, inputs={}, outputs=[]
+        cls,
+        command=LAUNCHER,
+        script=_script(cls),
+        par=par,
+        config=config,
+        inputs=dict.fromkeys(_streams(plain), Grouping.GLOBAL),
+        outputs=[],
     )
     spec.upstream, spec.schema = upstream, schema
     _configure(spec, "stormline.schema", _path(schema))
+    untold = len(plain) + sum(up.takes_plain for up in upstream)
+    if untold:
+        _configure(spec, "stormline.untold", untold)
+    if plain and par not in (None, 1):
+        raise SettingsError(
+            f"{cls.__name__}.spec(): par = {par} behind a component of streamparse's, which cannot tell the tasks that "
+            "own the keys; put a FilterBolt with the same schema in between, or leave par at 1"
+        )
 
     def connect(component: str) -> None:
         stream = f"by_{component}"
@@ -138,23 +160,43 @@ def _stream(spec: Any, stream: str) -> GlobalStreamId:
     return GlobalStreamId(componentId=spec.name or spec, streamId=stream)
 
 
-def _inputs(cls: type, inputs: Any) -> tuple[list[_Wired], type[msgspec.Struct]]:
-    upstream = [inputs] if isinstance(inputs, _Wired) else list(inputs or ())
-    if not upstream:
+def _inputs(cls: Any, inputs: Any) -> tuple[list[_Wired], list[Any], type[msgspec.Struct]]:
+    """The specs of ours among the inputs, the others (specs or streams of stock components), and the schema."""
+    given = list(inputs) if isinstance(inputs, list | tuple) else [] if inputs is None else [inputs]
+    if not given:
         raise SettingsError(f"{cls.__name__}.spec() needs inputs: a list of the components it reads from")
+    upstream = [spec for spec in given if isinstance(spec, _Wired)]
+    plain = [spec for spec in given if not isinstance(spec, _Wired)]
+    for spec in plain:
+        if not isinstance(spec, ComponentSpec | GlobalStreamId):
+            raise SettingsError(f"{cls.__name__}.spec(): {spec!r} is no spec of a component, and no stream of one")
+        if isinstance(spec, ComponentSpec) and "default" not in spec.outputs:
+            raise SettingsError(
+                f"{cls.__name__}.spec(): {spec.component_cls.__name__} has no stream default; name one of "
+                f"{', '.join(spec.outputs)} in brackets"
+            )
     for spec in upstream:
-        if not isinstance(spec, _Wired):
-            raise SettingsError(f"{cls.__name__}.spec(): {spec!r} is no spec of a component of ours")
         if BATCH not in spec.outputs:  # type: ignore[attr-defined]
             raise SettingsError(
                 f"{cls.__name__}.spec(): {spec.component_cls.__name__} is keyed and sends no records on; "  # type: ignore[attr-defined]
                 "nothing can be put below it yet"
             )
     schemas = {spec.schema for spec in upstream}
+    if plain:
+        if cls.schema is None:
+            raise SettingsError(
+                f"{cls.__name__} reads plain tuples of a component of streamparse's and needs the setting schema: a "
+                "Record with their fields (and event_time, if it is one of them)"
+            )
+        schemas.add(cls.schema)
     if len(schemas) > 1:
         names = ", ".join(sorted(schema.__name__ for schema in schemas))
         raise SettingsError(f"{cls.__name__}.spec(): its inputs send records of different schemas: {names}")
-    return upstream, schemas.pop()
+    return upstream, plain, schemas.pop()
+
+
+def _streams(plain: list[Any]) -> list[GlobalStreamId]:
+    return [_stream(spec, "default") if isinstance(spec, ComponentSpec) else spec for spec in plain]
 
 
 def _configure(spec: Any, key: str, value: Any, *, merge: bool = False) -> None:

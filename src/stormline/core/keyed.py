@@ -99,7 +99,8 @@ class KeyedState:
         """Each record is an origin of its own, no slot includes one of them, and none is below the floor."""
         offsets = batch.records.offsets
         return (
-            self.rules.trigger is None
+            batch.partition != ""
+            and self.rules.trigger is None
             and offsets[:1] > [self._newest.get((batch.lane, batch.partition), -1)]
             and offsets[0] >= self.view.floor.get(batch.partition, 0)
             and all(map(lt, offsets, offsets[1:]))
@@ -150,7 +151,8 @@ class KeyedState:
         broken: list[BrokenRecord] = []
         for (offset, number), outputs in _origins(rows, slots).items():
             slot = self._slots[number]
-            included = slot.included.of(lane, partition)
+            # Without a partition there is no origin to remember: such records are counted whenever they come.
+            included = slot.included.of(lane, partition) if partition else set()
             if offset < floor or offset in included:
                 self.skipped += len(outputs)
                 continue

@@ -1,50 +1,84 @@
-"""Stock streamparse components, unchanged, in the worker's own process and thread.
+"""A stock streamparse component in this process: pystorm's own `_run`, with its reading and sending replaced.
 
-A component's `_run` is called for each tuple, as pystorm's own loop does; what it would read from stdin and write to
-stdout goes to and from its host instead. Its class, its overrides and pystorm's code stay as they are.
+Whatever a user's class overrides (`emit`, `ack`, `send_message`, `read_tuple`, ...) keeps its say. What it leaves as it
+is takes a shorter way that builds no messages. As on a cluster, values are seen as JSON leaves them, and an exception
+ends the component (`Died`) unless its `exit_on_exception` is false.
+
+Not as on a cluster: an emit that has no form in JSON fails its tuple, where pystorm would drop it and ack.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import get_ident
 from typing import Any
 
-from pystorm.component import Tuple as StockTuple
+from pystorm.component import _SERIALIZERS
 
-from stormline.components.host import Host, Tuple
-from stormline.core.errors import Died, StormlineError, UserCodeError
+from stormline.components.host import Host
+from stormline.core.errors import Died, StormlineError
 from stormline.core.status import Status
-from stormline.engine.prints import Prints
-from stormline.engine.values import FRAMEWORK, NotSerialisable, after_json, short
+from stormline.engine.standins import Direct, Prints, ToHost, trim
+from stormline.multilang.plain import shortened, user_line
 
-LEVELS = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
-"""Storm's log levels 0 (trace) to 4 (error), as Python's."""
-SPOUT_WAIT_MS = 1
-"""An idle spout is asked again after this; Storm's `topology.sleep.spout.wait.strategy.time.ms`."""
+SERIALIZER = "stormline"
+"""What components are told to talk through, in the place of "json"."""
+LEVELS = {0: 5, 1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+"""Storm's log levels trace to error -> Python's."""
+PRINT_HINT = "print() belongs to no stream and goes to this log; self.logger.info(...) says the same with a level"
+NO_METRICS = "report_metric: Storm takes metrics of Java's only, and would end the worker; they are dropped"
+WAIT_KEY = "topology.sleep.spout.wait.strategy.time.ms"
 
 
-class Stock:
-    """What spouts and bolts have in common: the component, and what it says."""
+class StockTask:
+    """What spouts and bolts have in common. `component` is the user's class."""
 
     due_ms: int | None = None
+    kind: Any
+    """pystorm's base class, whose methods may be bypassed where they are not overridden."""
+    _instance_run: Any = None
+    """The component's `_run`; None until it is made."""
 
-    def __init__(self, cls: type) -> None:
-        self._cls = cls
+    def __init__(self, component: type) -> None:
+        self._class: Any = component
         self._status = Status(settled=True)
-        self._task_ids: list[int] = []
+        self._doom: StormlineError | None = None
+        self._error: str | None = None
+        """What the component reports while it is dying of an exception."""
+        self._dying = False
+        self._said: set[str] = set()
+        self._task_ids: deque[list[int]] = deque()
+        self._ids_for_threads: SimpleQueue[list[int]] = SimpleQueue()
+        self._quiet = True
 
     def prepare(self, host: Host) -> None:
-        self.host = host
-        self._name = f"{host.context.component} (task {host.context.task})"
-        self._prints = Prints(lambda line: host.log(logging.INFO, line))
-        self._guarded(self._make)
+        """Raises Died for an exception of the component's own."""
+        self._host = host
+        self._thread = get_ident()
+        self._prints = Prints(self)
+        _SERIALIZERS.setdefault(SERIALIZER, Direct)
+        said = json.loads(json.dumps(host.handshake(), default=str))
+        conf, context = said["conf"], said["context"]
+        self._fields = context["stream->outputfields"]
+        instance: Any = None
 
-    def close(self) -> None:
-        """Stock components are not told of their end."""
+        def start() -> None:
+            nonlocal instance
+            instance = self._class(serializer=SERIALIZER)
+            instance.serializer.task = self
+            self._instance = instance
+            self._set_up(conf, context)
+            self._shorten()
+            self._quiet = False
+            instance.initialize(conf, context)
+
+        self._guarded(start)
 
     def on_time(self, now_ms: int) -> None:
         self.due_ms = None
@@ -52,206 +86,136 @@ class Stock:
     def status(self) -> Status:
         return self._status
 
-    def _make(self) -> None:
-        handshake = self.host.handshake()
-        conf, context = handshake["conf"], handshake["context"]
-        self.component: Any = self._cls(
-            input_stream=io.BytesIO(), output_stream=io.BytesIO(), rdb_signal=None, serializer="json"
-        )
-        component = self.component
-        component.send_message = lambda message: None
-        component.serializer.send_message = component.send_message
-        root = logging.getLogger()
-        handlers = list(root.handlers)
-        component._setup_component(conf, context)
-        for handler in set(root.handlers) - set(handlers):
-            root.removeHandler(handler)  # it would tell the lines of every component in this process as this one's
-        component.logger = _logger(component, self.host)
-        component.send_message = self._obey
-        component.serializer.send_message = self._obey
-        component.read_task_ids = lambda: self._task_ids
-        component.initialize(conf, context)
+    def close(self) -> None:
+        """Storm tells a shell component nothing at its end."""
 
-    def _guarded(self, call: Callable[..., Any], *args: Any) -> None:
-        """Call into the user's code: prints go to the log, and an exception means what it means to pystorm's loop."""
-        stdout, sys.stdout = sys.stdout, self._prints
-        try:
-            call(*args)
-        except NotSerialisable as error:
-            self._failed(error, str(error), may_go_on=True)
-        except UserCodeError as error:
-            raise Died(str(error)) from error  # a misuse of the protocol, which ends the worker on Storm
-        except StormlineError:
-            raise
-        except Exception as error:
-            self._failed(error, _told(error), may_go_on=False)
-        except SystemExit as error:
-            raise Died(f"{self._name}: exits with {error.code!r}") from error
-        finally:
-            sys.stdout = stdout
+    # what the component sends
 
-    def _failed(self, error: Exception, told: str, *, may_go_on: bool) -> None:
-        """pystorm's loop: report, let the component fail what it holds, then end the process unless it is not to.
-
-        An emit that cannot be serialised is lost on Storm, and its tuple acked; here it fails, and nothing more.
-        """
-        component = getattr(self, "component", None)
-        current = getattr(component, "_current_tups", ())
-        which = "".join(f"\nwhile processing {short(tup)}" for tup in current[:3])
-        self.host.report_error(f"{told}{which}")
-        if component is not None and hasattr(component, "_handle_run_exception"):
-            self._quiet = True
-            try:
-                component._handle_run_exception(error)
-            finally:
-                self._quiet = False
-            component._current_tups = []
-        if not may_go_on and (component is None or component.exit_on_exception):
-            raise Died(f"{type(error).__name__}: {error}") from error
-
-    _quiet = False
-    """An error is told already, in the user's terms: pystorm's own account of it is left out."""
-
-    def _obey(self, message: Mapping[str, Any]) -> None:
-        """What the component would write to Storm."""
+    def obey(self, message: dict[str, Any]) -> None:
+        """A message that the component sends to Storm."""
+        if get_ident() != self._thread:
+            self._host.post(lambda: self._obey_thread(message))
+            return
         match message.get("command"):
             case "emit":
                 self._emit(message)
-            case "ack":
-                self._done(message["id"], self.host.ack)
-            case "fail":
-                self._done(message["id"], self.host.fail)
             case "log":
-                self.host.log(LEVELS[message.get("level", 2)], str(message["msg"]))
-            case "error":
                 if not self._quiet:
-                    self.host.report_error(str(message["msg"]))
+                    self._host.log(LEVELS.get(message.get("level", 2), logging.INFO), str(message.get("msg")))
+            case "error":
+                if self._dying:
+                    self._error = str(message.get("msg"))
+                else:
+                    self._host.report_error(str(message.get("msg")))
             case "metrics":
-                self.host.log(logging.DEBUG, f"metric {message.get('name')!r} is dropped: Storm knows no such metric")
+                self.say_once(logging.WARNING, NO_METRICS)
+            case "ack" | "fail" as command:
+                self._judge(command, message["id"])
 
-    def _emit(self, message: Mapping[str, Any]) -> None:
+    def read(self) -> Any:
+        """The message that the component reads: task ids that it asked for, or what it is called with."""
+        if get_ident() != self._thread:
+            return self._ids_for_threads.get()
+        if self._task_ids:
+            return self._task_ids.popleft()
+        return self._incoming()
+
+    def say_once(self, level: int, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self._host.log(level, message)
+
+    def printed(self, line: str) -> None:
+        self.say_once(logging.WARNING, PRINT_HINT)
+        self._host.log(logging.INFO, line)
+
+    def _obey_thread(self, message: dict[str, Any]) -> None:
+        """A message of another thread of the component's, on the engine's own."""
+        self.obey(message)
+        while self._task_ids:
+            self._ids_for_threads.put(self._task_ids.popleft())
+        self._end_if_doomed()
+
+    def _incoming(self) -> Any:
         raise NotImplementedError
 
-    def _done(self, number: Any, end: Callable[[Tuple], None]) -> None:
-        raise UserCodeError(f"{self._name}: a spout has no tuples to ack or fail")
+    def _emit(self, message: dict[str, Any]) -> None:
+        raise NotImplementedError
 
+    def _judge(self, command: str, tuple_id: Any) -> None:
+        raise NotImplementedError
 
-class StockSpout(Stock):
-    """A stock spout."""
+    def _shorten(self) -> None:
+        raise NotImplementedError
 
-    def __init__(self, cls: type) -> None:
-        super().__init__(cls)
-        self._status.settled = False
-        self._emitted = 0
+    def _emit_as_stock(self, *given: Any) -> list[int] | None:
+        """pystorm's own `emit`, which sends a message."""
+        return self.kind.emit(self._instance, *given)  # type: ignore[no-any-return]
 
-    def activate(self) -> None:
-        self._guarded(self.component.activate)
+    def _is_stock(self, *names: str) -> bool:
+        return all(getattr(self._class, name) is getattr(self.kind, name) for name in names)
 
-    def deactivate(self) -> None:
-        self.due_ms = None
-        self._guarded(self.component.deactivate)
+    def _doomed(self, why: str) -> StormlineError:
+        """On a cluster the worker would end over this message, whatever the component does next."""
+        self._doom = Died(f"{why}; at {user_line()}")
+        return self._doom
 
-    def next_tuple(self) -> bool:
-        before = self._emitted
-        self._guarded(self.component.next_tuple)
-        if self._emitted != before:
-            return True
-        self.due_ms = self.host.now_ms() + SPOUT_WAIT_MS
-        return False
+    def _end_if_doomed(self) -> None:
+        if self._doom is not None:
+            raise self._doom
 
-    def ack(self, message_id: Any) -> None:
-        self._status.acked += 1
-        self._guarded(self.component.ack, message_id)
+    # what the component is called with
 
-    def fail(self, message_id: Any) -> None:
-        self._status.failed += 1
-        self._guarded(self.component.fail, message_id)
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Run user code; raises Died if the component's process would be gone after that."""
+        before, sys.stdout = sys.stdout, self._prints
+        try:
+            call()
+        except Exception as error:  # whatever user code raises
+            self._raised(error, starting=call is not self._instance_run)
+        except SystemExit as error:
+            self._doom = self._doom or Died(f"the component ended its process: sys.exit({error.code!r})")
+        finally:
+            sys.stdout = before
+        if self._doom is not None:
+            raise self._doom
 
-    def _emit(self, message: Mapping[str, Any]) -> None:
-        (message_id,) = after_json((message.get("id"),))
-        self._task_ids = list(
-            self.host.emit(
-                after_json(message["tuple"]),
-                stream=message.get("stream") or "default",
-                message_id=message_id,
-                task=message.get("task") or None,
-            )
+    def _raised(self, error: Exception, *, starting: bool) -> None:
+        """As pystorm's `Component.run`."""
+        if self._doom is not None:
+            return
+        trim(error)
+        if starting:
+            self._doom = Died("".join(traceback.format_exception(error)).rstrip())
+            return
+        instance = self._instance
+        self._dying = bool(instance.exit_on_exception)
+        self._error = None
+        try:
+            instance._handle_run_exception(error)
+        except Exception as another:  # whatever user code raises
+            self._error = "".join(traceback.format_exception(another))
+        if self._dying and self._doom is None:
+            self._doom = Died((self._error or "".join(traceback.format_exception(error))).rstrip())
+
+    def _tell_exception(self, exception: Exception, tup: Any = None) -> None:
+        """In the place of pystorm's `raise_exception`: the same text, with the tuple shortened."""
+        during = f" while processing Tuple {shortened(repr(tup))}" if tup else ""
+        trace = "".join(traceback.format_exception(exception))
+        self._instance.send_message(
+            {"command": "error", "msg": f"Python {type(exception).__name__} raised{during}\n{trace}"}
         )
-        self._emitted += 1
-        self._status.records_out += 1
+        self._instance.send_message({"command": "sync"})
 
-
-class StockBolt(Stock):
-    """A stock bolt."""
-
-    def __init__(self, cls: type) -> None:
-        super().__init__(cls)
-        self._held: dict[str, Tuple] = {}
-        """Tuples neither acked nor failed, by the id that the component knows."""
-
-    def _make(self) -> None:
-        super()._make()
-        self._types = self.component._source_tuple_types
-
-    def execute(self, tup: Tuple) -> None:
-        number = str(tup.id)
-        self._held[number] = tup
-        self._status.records_in += 1
-        _, component, stream, task, values = tup
-        kind = self._types[component].get(stream)
-        stock = StockTuple(number, component, stream, task, tuple(values) if kind is None else kind(*values))
-        self.component.read_tuple = lambda: stock
-        self._guarded(self.component._run)
-
-    def _emit(self, message: Mapping[str, Any]) -> None:
-        anchors = message.get("anchors") or ()
-        self._task_ids = list(
-            self.host.emit(
-                after_json(message["tuple"]),
-                stream=message.get("stream") or "default",
-                anchors=[self._of(number, "anchors to") for number in anchors],
-                task=message.get("task") or None,
-            )
-        )
-        self._status.records_out += 1
-
-    def _done(self, number: Any, end: Callable[[Tuple], None]) -> None:
-        tup = self._of(number, "acks or fails")
-        del self._held[str(number)]
-        end(tup)
-
-    def _of(self, number: Any, does: str) -> Tuple:
-        tup = self._held.get(str(number))
-        if tup is None:
-            raise Died(
-                f"{self._name}: {does} tuple {number}, which it does not hold; on Storm this ends the worker. Ack or "
-                "fail each tuple once, after the last emit that is anchored to it"
-            )
-        return tup
-
-
-class _ToHost(logging.Handler):
-    def __init__(self, host: Host) -> None:
-        super().__init__()
-        self._host = host
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._host.log(record.levelno, self.format(record))
-
-
-def _logger(component: Any, host: Host) -> logging.Logger:
-    """The component's own logger, of the name and level that pystorm gave it, with its host as the only handler."""
-    logger = logging.Logger(component.logger.name, component.logger.level)
-    logger.addHandler(_ToHost(host))
-    return logger
-
-
-def _told(error: Exception) -> str:
-    """The traceback, without the frames of the framework and pystorm."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not any(part in frame.filename for part in FRAMEWORK)
-    ]
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)] if frames else []
-    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
+    def _set_up(self, conf: dict[str, Any], context: dict[str, Any]) -> None:
+        """pystorm hangs a handler on the root logger for each component, as its process has one; here each task has a
+        logger of its own, and nobody else's lines."""
+        root = logging.getLogger()
+        before = list(root.handlers)
+        self._instance._setup_component(conf, context)
+        handlers = [handler for handler in root.handlers if handler not in before]
+        logger = logging.Logger(self._instance.logger.name, self._instance.logger.level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            logger.addHandler(handler if isinstance(handler, logging.FileHandler) else ToHost(self._host, handler))
+        self._instance.logger = logger

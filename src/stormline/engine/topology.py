@@ -1,6 +1,6 @@
 """A streamparse topology class read into plain data: components, streams, subscriptions.
 
-Read is what Storm is sent at submit: the `common` structs of the specs.
+Read is what Storm is sent at submit: the `common` structs of the specs, and the command of each component.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import pystorm
+from streamparse.dsl.spout import ShellSpoutSpec
+
+from stormline.components.wiring import LAUNCHER
 from stormline.core.errors import SettingsError
 from stormline.engine.groupings import KINDS, Grouping
 
+SOURCES = Path("src")
 PARTIAL_KEY = "org.apache.storm.grouping.PartialKeyGrouping"
 
 
@@ -60,13 +66,19 @@ class TopologySpec:
             raise SettingsError(*faults)
 
 
-def read_topology(topology: Any, *, environment: str | None = None) -> TopologySpec:
+def read_topology(
+    topology: Any, *, environment: str | None = None, multilang: bool = False, sources: Path = SOURCES
+) -> TopologySpec:
     """`topology` is a subclass of streamparse's `Topology`; `environment` picks among parallelism hints that are given
-    by environment (`par={"embedded": 1, "production": 8}`)."""
+    by environment (`par={"embedded": 1, "production": 8}`).
+
+    With `multilang` every task is a child process, as on a cluster; without, those that are no Python, and those whose
+    class brings a thread of its own. `sources` is the folder that children run in.
+    """
     components = tuple(
         ComponentSpec(
             name=spec.name,
-            make=_maker(spec),
+            make=_maker(spec, multilang=multilang, sources=sources),
             is_spout=spec.name in topology.thrift_spouts,
             parallelism=_parallelism(spec, environment),
             streams={
@@ -84,22 +96,26 @@ def read_topology(topology: Any, *, environment: str | None = None) -> TopologyS
     return TopologySpec(components, dict(topology.config))
 
 
-def _maker(spec: Any) -> Callable[[], Any]:
-    make = getattr(spec.component_cls, "make", None)
-    if make is not None:
-        return make  # type: ignore[no-any-return]
-    from pystorm import Bolt, Spout
-
-    from stormline.engine.stock import StockBolt, StockSpout
+def _maker(spec: Any, *, multilang: bool, sources: Path) -> Callable[[], Any]:
+    """What makes the object that the engine drives: a component of ours, or what stands for a stock one."""
+    from stormline.engine.shell import ShellBolt, ShellSpout, argv  # streamparse, which they need, is costly to import
+    from stormline.engine.stock_bolt import StockBolt
+    from stormline.engine.stock_spout import StockSpout
 
     cls = spec.component_cls
-    if isinstance(cls, type) and issubclass(cls, Spout):
-        return partial(StockSpout, cls)
-    if isinstance(cls, type) and issubclass(cls, Bolt):
-        return partial(StockBolt, cls)
-    raise SettingsError(
-        f"{spec.name}: {cls.__module__}.{cls.__name__} is no Python component; the JVM's run on a real Storm only"
-    )
+    shell = spec.component_object.shell
+    if shell is None:
+        raise SettingsError(
+            f"{spec.name}: a component in Java needs a real Storm; here take Python or a shell component"
+        )
+    is_spout = isinstance(spec, ShellSpoutSpec)
+    in_process = not multilang and shell.execution_command == LAUNCHER
+    make = getattr(cls, "make", None)
+    if in_process and make is not None:
+        return make  # type: ignore[no-any-return]
+    if in_process and not issubclass(cls, pystorm.bolt.TicklessBatchingBolt):
+        return partial(StockSpout if is_spout else StockBolt, cls)
+    return partial(ShellSpout if is_spout else ShellBolt, argv(shell.execution_command, shell.script), sources)
 
 
 def _parallelism(spec: Any, environment: str | None) -> int:

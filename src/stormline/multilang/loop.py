@@ -1,0 +1,297 @@
+"""A component of ours in a process of its own: the message loop on stdin and stdout, for Storm's worker or our own.
+
+One thread reads: big reads, heartbeats answered at once, whatever the component is doing, and the end of stdin ends the
+process. The main thread runs the component; what it sends is gathered until it has nothing more to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import msgspec
+
+from stormline.components.edges import Edges
+from stormline.components.host import Context, Tuple
+from stormline.components.wiring import PROGRESS, resolve
+from stormline.connectors.edges import ServerEdges
+from stormline.core.batch import BATCH_FIELDS, Batch
+from stormline.core.errors import SettingsError
+from stormline.core.progress import PROGRESS_FIELDS
+from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
+
+END = b"\nend\n"
+GATHER_BYTES = 262_144
+STATUS_EVERY_MS = 100
+KAFKA, REDIS, LOCAL = "stormline.kafka", "stormline.redis", "stormline.local"
+"""Keys of the configuration: the addresses, as they are or as `env:NAME` or `file:PATH` of the worker's; and whether
+the one at the other end takes status messages."""
+_LEVELS = ((logging.ERROR, 4), (logging.WARNING, 3), (logging.INFO, 2), (logging.DEBUG, 1))
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_HEARTBEAT = b'"__heartbeat"'
+_SYNC = b'{"command":"sync"}' + END
+
+
+def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] | None = None) -> None:
+    """Be a task of `component` until stdin ends; never returns. `out` is the descriptor that leads to Storm."""
+    pipe = _Pipe(out)
+    status = 1
+    try:
+        threading.Thread(target=pipe.read, daemon=True).start()
+        _Loop(component, pipe, edges or server_edges).run()
+    except Exception:  # whatever a component raises ends the process, as Storm expects, and stands in its log
+        trace = traceback.format_exc()
+        pipe.send({"command": "error", "msg": trace})
+        pipe.flush()
+        print(trace, file=sys.stderr, flush=True)  # noqa: T201 - the worker's log
+    finally:
+        os._exit(status)
+
+
+def server_edges(conf: Mapping[str, Any]) -> Edges:
+    return ServerEdges(brokers=resolved(conf, KAFKA), redis_url=resolved(conf, REDIS))
+
+
+def resolved(conf: Mapping[str, Any], key: str) -> str:
+    """An address from the configuration; passwords are kept out of it by `env:NAME` and `file:PATH`.
+
+    Raises SettingsError if the reference leads nowhere on this machine.
+    """
+    value = str(conf.get(key, ""))
+    kind, _, name = value.partition(":")
+    try:
+        if kind == "env":
+            return os.environ[name]
+        if kind == "file":
+            return Path(name).read_text().strip()
+    except (KeyError, OSError) as error:
+        raise SettingsError(f"{key} is {value!r}, which this worker does not have: {error}") from None
+    return value
+
+
+class _Pipe:
+    """The two descriptors."""
+
+    def __init__(self, out: int) -> None:
+        self.inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._out = out
+        self._gathered: list[bytes] = []
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def read(self) -> None:
+        """The reading thread."""
+        rest = b""
+        inbox = self.inbox
+        try:
+            while data := os.read(0, 1 << 18):
+                *frames, rest = (rest + data).split(END)
+                for frame in frames:
+                    if _HEARTBEAT in frame and _decode(frame).get("stream") == "__heartbeat":
+                        self._write(_SYNC)
+                    else:
+                        inbox.put(("message", _decode(frame)))
+        except Exception:  # nothing can be read any more: the process is of no use
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = _encode(message)
+        with self._lock:
+            self._gathered += (data, END)
+            self._size += len(data)
+        if self._size >= GATHER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._gathered:
+            self._write(b"")
+
+    def _write(self, more: bytes) -> None:
+        with self._lock:
+            data = memoryview(b"".join(self._gathered) + more)
+            self._gathered, self._size = [], 0
+            while data:
+                data = data[os.write(self._out, data) :]
+
+
+class _Loop:
+    """The `Host` of one component."""
+
+    def __init__(self, component: Any, pipe: _Pipe, edges: Callable[[Mapping[str, Any]], Edges]) -> None:
+        self._component = component
+        self._pipe = pipe
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._told: dict[str, Any] = {}
+        self._tell_at_ms = 0
+        self._tuples = 0
+        """Tuples taken; with the status they tell what it knows of."""
+        self._stale = False
+        """Something was done since the status was told."""
+        said = pipe.inbox.get()[1]
+        (Path(said["pidDir"]) / str(os.getpid())).touch()
+        pipe.send({"pid": os.getpid()})
+        pipe.flush()
+        self._handshake = {"conf": said["conf"], "context": said["context"]}
+        self.context = context(self._handshake)
+        conf = self.context.conf
+        self._tells = bool(conf.get(LOCAL))
+        schema = conf.get("stormline.schema")
+        self._schema: Any = resolve(schema) if schema else None
+        fields = said["context"].get("source->stream->fields", {})
+        self._coded = {
+            (source, stream): tuple(names)
+            for source, streams in fields.items()
+            for stream, names in streams.items()
+            if tuple(names) in (BATCH_FIELDS, PROGRESS_FIELDS)
+        }
+        self.edges = edges(conf)
+
+    def run(self) -> None:
+        component, pipe = self._component, self._pipe
+        component.prepare(self)
+        while True:
+            pipe.flush() if pipe.inbox.empty() else None
+            due_ms = component.due_ms
+            if self._stale:
+                due_ms = self._tell_at_ms if due_ms is None else min(due_ms, self._tell_at_ms)
+            try:
+                kind, what = pipe.inbox.get(timeout=None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000)
+            except Empty:
+                kind, what = "time", None
+            if kind == "message":
+                self._take(what)
+            elif kind == "call":
+                what()
+            due_ms = component.due_ms
+            if due_ms is not None and due_ms <= self.now_ms():
+                component.on_time(self.now_ms())
+            if self._tells:
+                self._stale |= kind != "time"
+                self._tell()
+
+    def _take(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            return  # task ids, which nobody asked for
+        component = self._component
+        command = message.get("command")
+        if command is None:
+            self._tuples += 1
+            component.execute(self._tuple(message))
+            return
+        match command:
+            case "next":
+                component.next_tuple()
+            case "ack":
+                component.ack(message["id"])
+            case "fail":
+                component.fail(message["id"])
+            case "activate":
+                component.activate()
+            case "deactivate":
+                component.deactivate()
+        self._pipe.send({"command": "sync"})
+
+    def _tuple(self, message: dict[str, Any]) -> Tuple:
+        source, stream, values = message["comp"], message["stream"], message["tuple"]
+        match self._coded.get((source, stream)):
+            case names if names == BATCH_FIELDS:
+                slot, lane, partition, rows = values
+                values = Batch(slot, lane, partition, decode_rows(from_text(rows), self._schema))
+            case names if names == PROGRESS_FIELDS and stream == PROGRESS:
+                values = (decode_progress(from_text(values[0])),)
+        return Tuple(message["id"], source, stream, message["task"], values)
+
+    def _tell(self) -> None:
+        now_ms = self.now_ms()
+        if now_ms < self._tell_at_ms:
+            return
+        self._tell_at_ms = now_ms + STATUS_EVERY_MS
+        self._stale = False
+        told = {"id": self._tuples, "params": msgspec.structs.asdict(self._component.status())}
+        if told != self._told:
+            self._told = told
+            self._pipe.send({"command": "status", **told})
+
+    # Host
+
+    def emit(
+        self,
+        values: Any,
+        *,
+        stream: str = "default",
+        anchors: Sequence[Tuple] = (),
+        message_id: Any = None,
+        task: int | None = None,
+    ) -> Sequence[int]:
+        """The tasks are not asked for: that would be a message back for each."""
+        if isinstance(values, Batch):
+            values = (values.slot, values.lane, values.partition, to_text(encode_rows(values.records)))
+        elif stream == PROGRESS:
+            values = (to_text(encode_progress(values[0])),)
+        message: dict[str, Any] = {"command": "emit", "tuple": values, "stream": stream, "need_task_ids": False}
+        if anchors:
+            message["anchors"] = [anchor.id for anchor in anchors]
+        if message_id is not None:
+            message["id"] = message_id
+        if task is not None:
+            message["task"] = task
+        self._pipe.send(message)
+        return ()
+
+    def ack(self, tup: Tuple) -> None:
+        self._pipe.send({"command": "ack", "id": tup.id})
+
+    def fail(self, tup: Tuple) -> None:
+        self._pipe.send({"command": "fail", "id": tup.id})
+
+    def log(self, level: int, message: str) -> None:
+        storm = next((number for least, number in _LEVELS if level >= least), 0)
+        self._pipe.send({"command": "log", "msg": message, "level": storm})
+
+    def report_error(self, message: str) -> None:
+        self._pipe.send({"command": "error", "msg": message})
+
+    def handshake(self) -> dict[str, Any]:
+        return self._handshake
+
+    def now_ms(self) -> int:
+        return (self._offset_ns + time.monotonic_ns()) // 1_000_000
+
+    def post(self, call: Callable[[], None]) -> None:
+        self._pipe.inbox.put(("call", call))
+
+    def watch(self, fd: int, on_ready: Callable[[], None], *, write: bool = False) -> None:
+        raise NotImplementedError("components read files in threads of their own, and post")
+
+    def unwatch(self, fd: int, *, write: bool = False) -> None:
+        """Nothing is watched."""
+
+
+def context(said: Mapping[str, Any]) -> Context:
+    """The context of a task from Storm's handshake."""
+    conf, told = said["conf"], said["context"]
+    tasks: dict[str, list[int]] = {}
+    for task, name in sorted((int(task), name) for task, name in told["task->component"].items()):
+        tasks.setdefault(name, []).append(task)
+    return Context(
+        topology=conf["topology.name"],
+        component=told["componentid"],
+        task=told["taskid"],
+        tasks_by_component=tasks,
+        targets={stream: list(targets) for stream, targets in told["stream->target->grouping"].items()},
+        sources=[
+            (source, stream) for source, streams in told["source->stream->grouping"].items() for stream in streams
+        ],
+        conf=conf,
+    )

@@ -1,0 +1,130 @@
+"""A component of ours in its own process, spoken to as Storm's worker speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spouts.purchases import Purchase
+from stormline.core.batch import Rows
+from stormline.core.progress import Claim, Progress
+from stormline.engine.deployment import Deployment
+from stormline.engine.topology import read_topology
+from stormline.multilang.coding import (
+    decode_progress,
+    decode_rows,
+    encode_progress,
+    encode_rows,
+    from_text,
+    to_text,
+)
+from topologies.purchases import PurchasesTopology
+
+ROOT = Path(__file__).parents[2]
+LAUNCHERS = {
+    "ours": [sys.executable, "-m", "stormline.multilang"],
+    "streamparse_run": [str(Path(sys.executable).with_name("streamparse_run"))],
+}
+
+
+class Spoken:
+    """The worker's end of the pipe."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    def say(self, message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\nend\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> Any:
+        assert self.process.stdout is not None
+        frame = b""
+        while (line := self.process.stdout.readline()) != b"end\n":
+            assert line, "it ended"
+            frame += line
+        return json.loads(frame)
+
+
+@contextmanager
+def child(launcher: str, component: str, name: str, folder: Path) -> Iterator[Spoken]:
+    deployment = Deployment(read_topology(PurchasesTopology), name="test", conf={})
+    process = subprocess.Popen(
+        [*LAUNCHERS[launcher], component],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT / "src",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    try:
+        spoken = Spoken(process)
+        spoken.say({"pidDir": str(folder), **deployment.handshake(deployment.tasks[name][0])})
+        assert spoken.hear() == {"pid": process.pid}
+        assert (folder / str(process.pid)).exists()
+        yield spoken
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def rows() -> Rows:
+    purchases = [Purchase(date(2020, 1, day), Decimal("9.90") * day, 7, 1) for day in (1, 2)]
+    return Rows([5, 6], [1, 2], purchases, None)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_filter_runs_behind_either_launcher(tmp_path: Path, launcher: str) -> None:
+    """
+    Started by our launcher or by streamparse's own, a bolt answers the handshake with its pid and a file of that name,
+    takes a batch as four values, sends its records on split by key, anchored, and acks.
+    """
+    with child(launcher, "bolts.large_purchases.LargePurchases", "large", tmp_path) as spoken:
+        values = [-1, "purchases.batch", "purchases:x/0", to_text(encode_rows(rows()))]
+        spoken.say({"id": "-77", "comp": "purchases", "stream": "batch", "task": 9, "tuple": values})
+        heard = []
+        while not heard or heard[-1]["command"] != "ack":
+            heard.append(spoken.hear())
+        assert heard[-1] == {"command": "ack", "id": "-77"}
+        emits = {message["stream"]: message for message in heard[:-1]}
+        assert {"by_monthly", "by_daily", "by_alerts"} == set(emits)
+        emit = emits["by_monthly"]
+        assert (["-77"], False, 4) == (emit["anchors"], emit["need_task_ids"], len(emit["tuple"]))
+        assert decode_rows(from_text(emit["tuple"][3]), Purchase).offsets == [5, 6]
+
+
+def test_heartbeats_are_answered_and_the_end_of_stdin_ends_it(tmp_path: Path) -> None:
+    """
+    A heartbeat is answered by `sync`; when stdin ends the process ends at once.
+    """
+    with child("ours", "bolts.large_purchases.LargePurchases", "large", tmp_path) as spoken:
+        spoken.say({"id": "1", "comp": None, "stream": "__heartbeat", "task": -1, "tuple": []})
+        assert {"command": "sync"} == spoken.hear()
+        assert spoken.process.stdin is not None
+        spoken.process.stdin.close()
+        assert 0 == spoken.process.wait(5)
+
+
+def test_batches_and_progress_survive_their_coding() -> None:
+    """
+    Rows with dates and decimals, and progress, are the same after coding; their text is safe in JSON and in URLs.
+    """
+    progress = Progress("s", 3, "abc", 9, 4, (Claim("t:x/0", 7, 5, None, idle=False, ended=True),))
+    assert rows() == decode_rows(encode_rows(rows()), Purchase)
+    assert progress == decode_progress(encode_progress(progress))
+    text = to_text(encode_rows(rows()))
+    assert f'"{text}"' == json.dumps(text)
+    assert not set(text) & set("/+")
