@@ -2,6 +2,7 @@
 test moves its clock."""
 
 import threading
+from collections import Counter
 
 import pytest
 from engine_parts import Bench, Part, acks, holds, relays
@@ -188,3 +189,17 @@ def test_run_wakes_for_a_timer():
     clock = WallClock()
     engine = bench.start(clock=clock)
     assert engine.run(lambda: bool(bench.seen("on_time")), deadline_ms=clock.now_ms() + 10_000)
+
+
+def test_two_hundred_tasks_share_one_thread():
+    """
+    Each gets its share of a shuffle, and all is acked.
+    """
+    bench = Bench(range(1000)).bolt("a", acks, tasks=200)
+    bench.start()
+    bench.drain()
+
+    assert 1000 == len(bench.seen("ack"))
+    tasks = [task for name, task, what, _ in bench.trace if (name, what) == ("a", "execute")]
+    assert {5} == set(Counter(tasks).values())
+    assert 200 == len(set(tasks))

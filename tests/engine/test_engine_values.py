@@ -9,7 +9,7 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stormline.engine.values import NotSerialisable, after_json
+from stormline.multilang.plain import NotData, plain, user_line
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 keys = st.text() | st.integers() | st.booleans() | st.none()
@@ -29,7 +29,7 @@ def test_values_are_what_pystorms_json_makes_of_them(emitted):
     Tuples are lists, keys are texts, everything else is equal and of the same type.
     """
     expected = simplejson.loads(simplejson.dumps(emitted, namedtuple_as_object=False))
-    got = after_json(emitted)
+    got = plain(emitted)
 
     assert expected == got
     assert [type(value) for value in expected] == [type(value) for value in got]
@@ -39,17 +39,23 @@ def test_named_tuples_are_lists_and_decimals_numbers():
     """
     As stock components on Storm see them.
     """
-    assert [[1, "a"], 1.25] == after_json([Pair(1, "a"), Decimal("1.25")])
+    assert [[1, "a"], 1.25] == plain([Pair(1, "a"), Decimal("1.25")])
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"\xff", float("nan"), float("inf"), object(), [{"a": 1j}]])
-def test_what_json_cannot_hold_is_told_with_place_and_line(value):
+def test_what_json_cannot_hold_is_told_with_its_field_and_type(value):
     """
-    Which value of the tuple, what it is, and where the user emitted it.
+    Which field of the tuple, what it is, and of which type.
     """
-    with pytest.raises(NotSerialisable, match=r"value 1 of an emitted tuple") as raised:
-        after_json(["fine", value])
+    with pytest.raises(NotData, match=r"field 'count' is .*, of type ") as raised:
+        plain(["fine", value], ["word", "count"])
 
-    line = sys._getframe().f_lineno - 2
-    assert f"{__file__}:{line}" in str(raised.value)
     assert type(value).__name__ in str(raised.value)
+
+
+def test_the_line_of_the_user_is_the_innermost_that_is_not_ours():
+    """
+    For messages about what user code emitted.
+    """
+    line = sys._getframe().f_lineno + 1
+    assert user_line() == f"{__file__}:{line} (test_the_line_of_the_user_is_the_innermost_that_is_not_ours)"

@@ -13,7 +13,9 @@ from stormline.engine.topology import TopologySpec
 WORKERS = "topology.workers"
 
 
-def from_the_command_line(options: Sequence[str], *, workers: int | None, inline: bool, debug: bool) -> dict[str, Any]:
+def from_the_command_line(
+    options: Sequence[str], *, workers: int | None, inline: bool, multilang: bool, debug: bool
+) -> dict[str, Any]:
     """`-o key=value` and the flags that are settings; values are read as YAML, as streamparse does.
 
     Raises SettingsError with every fault.
@@ -28,11 +30,12 @@ def from_the_command_line(options: Sequence[str], *, workers: int | None, inline
             given[key] = _yaml(value)
         except ValueError as error:
             faults.append(f"-o {option}: {error}")
-    if inline and workers is not None:
-        faults.append("--inline is one process; --workers asks for several: give one of them")
+    hostings = ["--inline"] * inline + ["--multilang"] * multilang + ["--workers"] * (workers is not None)
+    if len(hostings) > 1:
+        faults.append(f"{' and '.join(hostings)}: give one of them; each says where tasks live")
     if faults:
         raise SettingsError(*faults)
-    if inline:
+    if inline or multilang:
         given[WORKERS] = 1
     elif workers is not None:
         given[WORKERS] = workers

@@ -47,7 +47,10 @@ def start_up(
     stateful = keeps_state(loaded.topology)
     if stateful:
         require_both(env)
-    topology = with_environment(read_topology(loaded.topology, environment=env.name), env.options)
+    topology = with_environment(
+        read_topology(loaded.topology, environment=env.name, multilang=said.multilang, sources=project.root / "src"),
+        env.options,
+    )
     logs = project.logs / loaded.app
     logs.mkdir(parents=True, exist_ok=True)
     planned = Deployment(topology, name=loaded.app, conf=given)

@@ -25,6 +25,9 @@ from stormline.core.status import Status
 PROGRESS_EVERY_MS = 200
 COMMIT_EVERY_MS = 1000
 RETRY_AFTER_MS = 500
+BATCHES_A_FETCH = 8
+"""So many batches of one partition are handed over by the reader's thread at once: each time costs both threads a wait
+for the interpreter's lock."""
 
 
 class KafkaSpout(Hosted, streamparse.Spout):
@@ -94,7 +97,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             group=conf["stormline.app"],
             task_index=tasks.index(context.task),
             task_count=len(tasks),
-            max_batch=self.max_batch,
+            max_batch=self.max_batch * BATCHES_A_FETCH,
             on_event=self._on_event,
             post=host.post,
         )
@@ -213,6 +216,12 @@ class KafkaSpout(Hosted, streamparse.Spout):
             self._set_due()
 
     def _take(self, fetched: Fetched) -> None:
+        """What was fetched in one go, in batches of `max_batch`."""
+        for first in range(0, max(len(fetched.offsets), 1), self.max_batch):
+            self._take_batch(_piece(fetched, first, first + self.max_batch))
+        self._fetch_on()
+
+    def _take_batch(self, fetched: Fetched) -> None:
         now_ms = self.host.now_ms()
         rows, bad = self._decoder.rows(fetched, now_ms)
         kept = self._outputs.keep(rows, None) if self._outputs.splits else None
@@ -235,7 +244,6 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 attempts=1,
                 settled=partial(self._source.settle, fetched.partition, number),
             )
-        self._fetch_on()
 
     def _fetch_on(self) -> None:
         if self._active and self._entered and not self._halted:
@@ -323,3 +331,17 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def close(self) -> None:
         self._reader.close()
         self._dead.close()
+
+
+def _piece(fetched: Fetched, first: int, end: int) -> Fetched:
+    """The records from `first` to before `end`; the position is behind them."""
+    if first == 0 and end >= len(fetched.offsets):
+        return fetched
+    last = end >= len(fetched.offsets)
+    return fetched._replace(
+        offsets=fetched.offsets[first:end],
+        timestamps_ms=fetched.timestamps_ms[first:end],
+        keys=fetched.keys[first:end],
+        values=fetched.values[first:end],
+        next_offset=fetched.next_offset if last else fetched.offsets[end],
+    )

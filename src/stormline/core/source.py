@@ -18,6 +18,8 @@ from stormline.core.progress import Claim, Progress
 FIRST_BACKOFF_MS = 100
 LONGEST_BACKOFF_MS = 10_000
 HALVED_FROM_FAILURE = 3
+FETCH_BELOW = 3
+"""A partition with fewer batches than this waiting to be emitted is fetched from."""
 
 
 class Limits(NamedTuple):
@@ -82,7 +84,7 @@ class Source:
         return frozenset(
             partition
             for partition, frontier in self.partitions.items()
-            if not self._fresh[partition] and frontier.position - frontier.offset < self.limits.span
+            if len(self._fresh[partition]) < FETCH_BELOW and frontier.position - frontier.offset < self.limits.span
         )
 
     def take(

@@ -17,7 +17,7 @@ from stormline.engine.acker import RotatingMap
 from stormline.engine.bus import Bus, Received
 from stormline.engine.reactor import Reactor
 from stormline.engine.routes import Route
-from stormline.engine.values import short
+from stormline.multilang.plain import shortened
 
 log = logging.getLogger("stormline.task")
 NO_ROOTS: Mapping[int, int] = {}
@@ -78,7 +78,7 @@ class TaskHost:
         def tell(values: Any, **how: Any) -> Sequence[int]:
             tasks = emit(values, **how)
             stream = how.get("stream", "default")
-            self.log(logging.DEBUG, f"emits {short(values)} on stream {stream!r} to tasks {list(tasks)}")
+            self.log(logging.DEBUG, f"emits {shortened(repr(values))} on stream {stream!r} to tasks {list(tasks)}")
             return tasks
 
         return tell
