@@ -14,7 +14,7 @@ from stormline.connectors.kafka import reason
 from stormline.connectors.kafka_records import Columns
 from stormline.core.events import Fetched, Standing
 
-AHEAD = 2
+AHEAD_RECORDS = 8_000
 ANSWER_MS = 5_000
 
 
@@ -26,6 +26,8 @@ class Partition:
         self.address = address
         self.ready: deque[Columns] = deque()
         """Batches to hand out."""
+        self._ahead = 0
+        """Records in `ready`."""
         self.position = 0
         """Behind all of `ready`."""
         self.log_end = log_end
@@ -35,7 +37,7 @@ class Partition:
     @property
     def is_full(self) -> bool:
         """No more needs to be fetched for now."""
-        return len(self.ready) >= AHEAD
+        return self._ahead >= AHEAD_RECORDS
 
     @property
     def is_caught_up(self) -> bool:
@@ -44,7 +46,14 @@ class Partition:
     def seek(self, offset: int) -> None:
         self.position = offset
         self.ready.clear()
+        self._ahead = 0
         self._told = (offset, self.log_end)  # by `Assigned`
+
+    def add(self, batches: Iterable[Columns]) -> None:
+        """What was fetched."""
+        for columns in batches:
+            self.ready.append(columns)
+            self._ahead += len(columns.offsets)
 
     def moved(self, position: int, log_end: int | None) -> None:
         """A log end never goes back: Kafka answers from the committed end or from the whole, as one asks."""
@@ -56,6 +65,7 @@ class Partition:
         columns, position = Columns([], [], [], []), self.position
         if self.ready:
             columns = self.ready.popleft()
+            self._ahead -= len(columns.offsets)
             if self.ready:
                 position = columns.offsets[-1] + 1
         elif self._told == (position, self.log_end):

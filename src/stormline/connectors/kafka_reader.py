@@ -35,7 +35,7 @@ POLL_MS = 50  # how long a command may wait while there is nothing to read
 COMMIT_MS = 5  # how long an answer to a commit may wait
 COMMAND_S = 0.025  # how long news may wait while the spout has its hands full
 QUIET_FETCH_MS = 500
-BUSY_FETCH_MS = 50
+BUSY_FETCH_MS = 5
 QUIET_ASK_S = 0.2
 BUSY_ASK_S = 1.0
 ASK_MS = 500
@@ -215,7 +215,7 @@ class KafkaReader:
         # rest when its partition is paused meanwhile and another one's response has been taken to its end.
         fetched = consumer.poll(timeout_ms=timeout_ms, max_records=TAKE_ALL)
         for address, batches in fetched.items():
-            self._started[address].ready.extend(batches)
+            self._started[address].add(batches)
         if fetched:
             self._heard()
         for address, partition in self._started.items():
