@@ -44,7 +44,7 @@ AGGREGATES = {"n": Count(), "mean": Mean("amount"), "min": Min("amount"), "max":
 class Exact(KeyedState):
     """Never takes the quick way."""
 
-    def _fresh(self, batch: Batch) -> bool:
+    def _fresh(self, batch: Batch, slots) -> bool:
         return False
 
 

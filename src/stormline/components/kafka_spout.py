@@ -24,6 +24,8 @@ from stormline.core.status import Status
 
 PROGRESS_EVERY_MS = 200
 COMMIT_EVERY_MS = 1000
+COMMIT_AFTER_MS = 100
+"""A task that has caught up, with all of it acked, commits so soon after the last time."""
 RETRY_AFTER_MS = 500
 BATCHES_A_FETCH = 8
 """So many batches of one partition are handed over by the reader's thread at once: each time costs both threads a wait
@@ -156,6 +158,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
             del self._parts[whole]
             self._source.ack(whole.partition("/")[2])
             self._fetch_on()
+            if self._source.caught_up:
+                self._set_due()
 
     def fail(self, message_id: str) -> None:
         """One tuple of an emission failed: all of the batch is emitted again, what is counted already is skipped."""
@@ -263,7 +267,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
             if self._bounded and not self._asking and now_ms >= self._next_ends_ms:
                 self._asking = True
                 self._store.submit([Ends(self.topic)], self._on_ends)
-            if now_ms >= self._next_commit_ms or (self._source.ended and not self._settled):
+            quiet = self._source.caught_up and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
+            if now_ms >= self._next_commit_ms or quiet or (self._source.ended and not self._settled):
                 self._next_commit_ms = now_ms + COMMIT_EVERY_MS
                 self._commit()
         self._set_due()
@@ -309,6 +314,10 @@ class KafkaSpout(Hosted, streamparse.Spout):
         dues = [self._dead.due_ms, self._retry_ms]
         if self._entered and not self._halted:
             dues.append(self._next_progress_ms)
+            if self._source.caught_up and any(
+                o > self._committed.get(p, -1) for p, o in self._source.frontiers().items()
+            ):
+                dues.append(self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS)
             if self._active:  # what failed is emitted by `next_tuple`, which an inactive spout is not asked for
                 dues.append(self._source.due_ms)
         self.due_ms = min((due for due in dues if due is not None), default=None)

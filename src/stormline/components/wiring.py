@@ -94,7 +94,11 @@ def stateless_spec(
         name=name,
         par=par,
         config=config,
-        inputs=[_stream(up, BATCH) for up in upstream] + plain,
+        # A batch stays in its worker if it can: a bolt without keys does the same with it anywhere.
+        inputs={
+            **{_stream(up, BATCH): Grouping.LOCAL_OR_SHUFFLE for up in upstream},
+            **dict.fromkeys(_streams(plain), Grouping.SHUFFLE),
+        },
         outputs=[Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(schema.__struct_fields__))],
     )
     spec.upstream, spec.schema = upstream, schema

@@ -81,7 +81,7 @@ class KeyedState:
         assert rows.keys is not None
         slots = slots_of(rows.keys)
         touched = {number: self._slots[number] for number in set(slots)}
-        broken = self._count_fresh(batch, slots) if self._fresh(batch) else self._count_origins(batch, slots)
+        broken = (self._count_fresh if self._fresh(batch, slots) else self._count_origins)(batch, slots)
         newest = max(rows.offsets, default=-1)
         if newest > self._newest.get((batch.lane, batch.partition), -1):
             self._newest[batch.lane, batch.partition] = newest
@@ -95,16 +95,18 @@ class KeyedState:
         held.waits += len(broken)
         return broken
 
-    def _fresh(self, batch: Batch) -> bool:
+    def _fresh(self, batch: Batch, slots: list[int]) -> bool:
         """Each record is an origin of its own, no slot includes one of them, and none is below the floor."""
-        offsets = batch.records.offsets
-        return (
-            batch.partition != ""
-            and self.rules.trigger is None
-            and offsets[:1] > [self._newest.get((batch.lane, batch.partition), -1)]
-            and offsets[0] >= self.view.floor.get(batch.partition, 0)
-            and all(map(lt, offsets, offsets[1:]))
-        )
+        lane, partition, offsets = batch.lane, batch.partition, batch.records.offsets
+        if not partition or not offsets or self.rules.trigger is not None:
+            return False
+        if offsets[0] < self.view.floor.get(partition, 0) or not all(map(lt, offsets, offsets[1:])):
+            return False
+        if offsets[0] > self._newest.get((lane, partition), -1):
+            return True
+        # Batches of one partition may overtake each other, where several tasks work above this one.
+        included = {number: self._slots[number].included.of(lane, partition) for number in set(slots)}
+        return not any(offset in included[number] for offset, number in zip(offsets, slots, strict=True))
 
     def _count_fresh(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """What `_count_origins` does, for a fresh batch: this is what runs for nearly every record."""

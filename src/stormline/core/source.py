@@ -227,6 +227,11 @@ class Source:
         return bool(self.partitions) and all(f.ended for f in self.partitions.values())
 
     @property
+    def caught_up(self) -> bool:
+        """All there is was read and acked."""
+        return bool(self.partitions) and all(f.caught_up for f in self.partitions.values())
+
+    @property
     def watermark_ms(self) -> int | None:
         """The least watermark of this task's partitions; None before each has had a record."""
         marks = [f.watermark_ms(self.limits.out_of_order_ms) for f in self.partitions.values()]
