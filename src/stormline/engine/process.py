@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -21,6 +22,9 @@ from stormline.engine.topology import TopologySpec
 from stormline.engine.wire import Wire
 from stormline.engine.worker import Worker
 
+COLLECT = (20_000, 20, 100)
+"""Thresholds of the garbage collector: batches and windows live long and hold no cycles, and the default looks through
+them all the time (4 % of a worker's CPU)."""
 CONTROL = "control"
 """Name of the socket, in the folder of a run, on which the process that runs the topology listens."""
 
@@ -40,6 +44,7 @@ def work(
     the number of the worker and where lines go that the user is to see. Ends at once, without closing anything, when
     the process that runs the topology is gone.
     """
+    gc.set_threshold(*COLLECT)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(str(folder / CONTROL))
     channel = Channel(connection)
