@@ -226,3 +226,20 @@ def test_the_project_knows_nothing_of_us(multilang: bool) -> None:
     for folder in ("src", "topologies"):
         for path in (PROJECT / folder).rglob("*.py"):
             assert "stormline" not in path.read_text(), path
+
+
+def test_pending_tuples_are_limited(tmp_path: Path, multilang: bool) -> None:
+    """
+    A spout that emits one a `next` never has more than `topology.max.spout.pending` tuples unacked, however many `next`
+    are on their way to a child.
+    """
+    most = 0
+    with Run("wordcount", tmp_path, multilang=multilang, stock_words=200, topology_max_spout_pending=3) as run:
+
+        def done() -> bool:
+            nonlocal most
+            most = max(most, run.worker.waited_for)
+            return len(run.noted("acked")) == 200
+
+        run.until(done)
+    assert 1 <= most <= 3

@@ -109,6 +109,8 @@ class SpoutHost(TaskHost):
         super().__init__(context, *others)
         self.pending: RotatingMap[int, Any] = RotatingMap(2)
         self._bus.pending[context.task] = self.pending
+        self.room: Callable[[], int | None] = lambda: None
+        """How many tuples may still be pending (`topology.max.spout.pending`); None: any number."""
 
     def emit(
         self,

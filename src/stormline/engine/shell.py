@@ -1,7 +1,8 @@
 """A task as a child process on the multilang pipe, as a worker of Storm 2.8 runs it: `ShellBolt` and `ShellSpout`.
 
-Not as on a cluster: a dead child costs its task, not its whole worker; acks, fails and one `next` may be on their way
-to a spout at a time, their `sync`s are awaited in order.
+Not as on a cluster: a dead child costs its task, not its whole worker; several commands may be on their way to a spout
+at a time, their `sync`s are awaited in order. Of `next` there are no more than tuples may still be pending; so where
+one `next` emits several, `topology.max.spout.pending` may be overshot by more than one call's emits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -24,10 +25,12 @@ from stormline.components.wiring import LAUNCHER
 from stormline.core.errors import Died, StormlineError
 from stormline.core.status import Status
 from stormline.engine.child import END, Child, LogGate
+from stormline.engine.hosts import SpoutHost
 from stormline.engine.stock import LEVELS, NO_METRICS, WAIT_KEY
 from stormline.multilang.plain import shortened
 
 HEARTBEAT_EVERY_MS = 1_000
+MOST_NEXTS = 16
 TIMEOUTS = ("topology.subprocess.timeout.secs", "supervisor.worker.timeout.secs")
 TIMEOUT_SECS = 30
 MAX_PENDING = "topology.shellbolt.max.pending"
@@ -257,12 +260,16 @@ class ShellSpout(ShellTask):
         super().__init__(command, sources)
         self._open: deque[str] = deque()
         """Commands that no `sync` has closed yet."""
-        self._asked = False
+        self._nexts = 0
+        """Those of them that are `next`."""
+        self._window = 1
+        """So many `next` may be open: more while each emits, one after one that did not."""
         self._emits = 0
         self._idle_until_ms = 0
 
     def prepare(self, host: Host) -> None:
         self._idle_ms = int(host.context.conf.get(WAIT_KEY, 1))
+        self._room = cast(SpoutHost, host).room
         super().prepare(host)
 
     def activate(self) -> None:
@@ -272,10 +279,13 @@ class ShellSpout(ShellTask):
         self._command("deactivate")
 
     def next_tuple(self) -> bool:
-        """Ask for the next; what is emitted arrives on the pipe."""
-        if not self._asked and (not self._idle_until_ms or self._host.now_ms() >= self._idle_until_ms):
-            self._asked = True
-            self._idle_until_ms = 0
+        """Ask for the next ones; what is emitted arrives on the pipe."""
+        if self._nexts > self._window // 2 or (self._idle_until_ms and self._host.now_ms() < self._idle_until_ms):
+            return False
+        self._idle_until_ms = 0
+        room = self._room()
+        for _ in range(min(self._window, self._window if room is None else room) - self._nexts):
+            self._nexts += 1
             self._command("next")
         return False
 
@@ -301,7 +311,7 @@ class ShellSpout(ShellTask):
             self._heard_ms = self._host.now_ms()
         self._open.append(command)
         # While the child is at its `next` it reads nothing: acks go with the one after it, in one write.
-        self._send({"command": command, "id": message_id}, later=self._asked and command in ("ack", "fail"))
+        self._send({"command": command, "id": message_id}, later=self._nexts > 0 and command in ("ack", "fail"))
 
     def _emitted(self, message: Message) -> Sequence[int]:
         self._emits += 1
@@ -313,10 +323,11 @@ class ShellSpout(ShellTask):
         if not self._open:
             return  # pystorm's `raise_exception` sends one too many
         if self._open.popleft() == "next":
-            self._asked = False
+            self._nexts -= 1
             if self._open:
                 self._child.flush_soon()
             self._status.settled = not self._emits
+            self._window = min(2 * self._window, MOST_NEXTS) if self._emits else 1
             if not self._emits:
                 now_ms = self._host.now_ms()
                 self._idle_until_ms = now_ms + self._idle_ms

@@ -288,9 +288,15 @@ class Worker:
         return False
 
     def _is_full(self, task: int) -> bool:
+        room = self._room(task)
+        return room is not None and room <= 0
+
+    def _room(self, task: int) -> int | None:
         limit = self.deployment.most_pending.get(task)
+        if limit is None:
+            return None
         pending = self._bus.pending
-        return limit is not None and sum(len(pending[each]) for each in limit[1] if each in pending) >= limit[0]
+        return limit[0] - sum(len(pending[each]) for each in limit[1] if each in pending)
 
     def _run_posted(self) -> bool:
         served = self._reactor.poll()
@@ -324,6 +330,8 @@ class Worker:
         handshake = partial(deployment.handshake, task)
         host: TaskHost = make_host(deployment.context(task), self._edges, self._bus, self._reactor, routes, handshake)
         self._hosts[task] = host
+        if isinstance(host, SpoutHost):
+            host.room = partial(self._room, task)
 
         def enter() -> None:
             host.component = spec.make()
