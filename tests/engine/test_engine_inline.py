@@ -203,3 +203,20 @@ def test_two_hundred_tasks_share_one_thread():
     tasks = [task for name, task, what, _ in bench.trace if (name, what) == ("a", "execute")]
     assert {5} == set(Counter(tasks).values())
     assert 200 == len(set(tasks))
+
+
+def test_the_ackers_memory_is_flat_in_the_length_of_the_stream():
+    """
+    What is acked is forgotten, by the acker and by the spout; so is what failed.
+    """
+    bench = Bench(range(5_000)).bolt("a", lambda bolt, tup: (acks if tup.values[0] % 7 else fails)(bolt, tup))
+    engine = bench.start()
+    bench.drain()
+
+    assert 5_000 == len(bench.seen("ack") + bench.seen("fail"))
+    assert 0 == len(engine._bus.acker)
+    assert 0 == engine.waited_for
+
+
+def fails(bolt, tup):
+    bolt.host.fail(tup)

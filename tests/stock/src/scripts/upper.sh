@@ -5,7 +5,8 @@ while IFS= read -r line; do
     end) ;;
     *'"pidDir"'*)
         dir=${line#*'"pidDir":"'}
-        : >"${dir%%'"'*}/$$"
+        dir=$(printf '%s' "${dir%%'"'*}" | sed 's,\\/,/,g') # Storm escapes slashes
+        : >"$dir/$$"
         say "{\"pid\":$$}"
         ;;
     *'"__heartbeat"'*) say '{"command":"sync"}' ;;
