@@ -27,7 +27,6 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
 
 from differential import patterns, topologies  # noqa: E402
-
 from stormline.cluster import nimbus  # noqa: E402
 from stormline.cluster.cluster import Cluster  # noqa: E402
 from stormline.cluster.settings import Settings  # noqa: E402

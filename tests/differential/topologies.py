@@ -1,5 +1,7 @@
 """The topologies that are recorded; stock streamparse."""
 
+from streamparse import Grouping, Topology
+
 from differential.components import (
     AckOnTickBolt,
     CallbackSpout,
@@ -11,7 +13,6 @@ from differential.components import (
     ScriptSpout,
     SilentSpout,
 )
-from streamparse import Grouping, Topology
 
 
 class Acking(Topology):
