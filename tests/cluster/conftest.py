@@ -32,7 +32,7 @@ def require_java_and_maven() -> None:
 def free_settings() -> Settings:
     """Every port a free one."""
     taken: list[int] = []
-    while len(taken) < 8:
+    while len(taken) < 10:
         taken.append(free_port(avoid=taken))
     zookeeper, nimbus, supervisor, kafka, controller, redis, *workers = taken
     return Settings(

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import stormline.connectors.kafka_reader
+import stormline.connectors.redis  # noqa: F401 - both: workers are forked later, and share what is imported by then
 from stormline.cli.logs import log_to
 from stormline.components.edges import Edges
 from stormline.connectors.edges import ServerEdges

@@ -16,7 +16,7 @@ from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
 from stormline.cli.settings import with_environment
 from stormline.components.graph import graph_fingerprint
-from stormline.connectors.kafka import delete_topic, ensure_topic, reset_group
+from stormline.connectors.kafka import FED, delete_topic, ensure_topic, reset_group
 from stormline.connectors.redis import begin_run, clear, connect, require_durable
 from stormline.engine.clock import WallClock
 from stormline.engine.deployment import Deployment
@@ -109,7 +109,7 @@ def _enter(
             for feed in feeds:
                 delete_topic(servers.kafka, feed.topic)
     for feed in feeds:
-        ensure_topic(servers.kafka, feed.topic, feed.partitions)
+        ensure_topic(servers.kafka, feed.topic, feed.partitions, configs=FED)
 
 
 def _told(level: int, text: str) -> str:

@@ -173,5 +173,7 @@ class Layout:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # A week by default, by the records' own timestamps: historic ones would be deleted within minutes.
+            "log.retention.ms": -1,
         }
         return "".join(f"{key}={value}\n" for key, value in lines.items())

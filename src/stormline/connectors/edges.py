@@ -1,17 +1,24 @@
-"""The real edges of a process: one store connection shared by its tasks, readers and writers of Kafka."""
+"""The real edges of a process: one store connection shared by its tasks, readers and writers of Kafka.
+
+A client is imported when it is first asked for: on a cluster each task is a process that starts by itself, and the two
+clients are a third to a half of what it imports.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from stormline.connectors.kafka_reader import KafkaReader
-from stormline.connectors.kafka_writer import KafkaWriter
-from stormline.connectors.redis import Done, Post, RedisStore
 from stormline.core.requests import Request
+
+if TYPE_CHECKING:
+    from stormline.connectors.kafka_reader import KafkaReader
+    from stormline.connectors.kafka_writer import KafkaWriter
+    from stormline.connectors.redis import Done, Post, RedisStore
 
 
 class ServerEdges:
-    """Edges to a Kafka and a Redis. Clients are made when first asked for."""
+    """Edges to a Kafka and a Redis."""
 
     def __init__(self, *, brokers: str, redis_url: str) -> None:
         self._brokers = brokers
@@ -29,6 +36,8 @@ class ServerEdges:
         on_event: Callable[..., None],
         post: Post,
     ) -> KafkaReader:
+        from stormline.connectors.kafka_reader import KafkaReader
+
         return KafkaReader(
             brokers=self._brokers,
             topic=topic,
@@ -41,9 +50,13 @@ class ServerEdges:
         )
 
     def writer(self, *, post: Post) -> KafkaWriter:
+        from stormline.connectors.kafka_writer import KafkaWriter
+
         return KafkaWriter(brokers=self._brokers, post=post)
 
     def store(self, *, app: str, post: Post) -> TaskStore:
+        from stormline.connectors.redis import RedisStore
+
         if self._store is None:
             self._store = RedisStore(self._redis_url)
         return TaskStore(self._store, app, post)

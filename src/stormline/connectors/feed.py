@@ -19,7 +19,7 @@ from kafka.partitioner.default import murmur2
 
 from stormline.connectors.feed_file import Content
 from stormline.connectors.feed_settings import FeedSettings
-from stormline.connectors.kafka import ClientMaker, client_settings, ensure_topic, reason, unreachable
+from stormline.connectors.kafka import FED, ClientMaker, client_settings, ensure_topic, reason, unreachable
 from stormline.connectors.kafka_appender import Appender
 from stormline.core.errors import ServerError, StateError
 
@@ -59,7 +59,7 @@ class Feed:
         """
         settings = self._settings
         content = settings.source.content()
-        count = ensure_topic(self._brokers, settings.topic, settings.partitions)
+        count = ensure_topic(self._brokers, settings.topic, settings.partitions, configs=FED)
         if count != settings.partitions:
             raise StateError(
                 f"topic {settings.topic} has {count} partitions, the configuration says {settings.partitions}. Correct "

@@ -8,7 +8,7 @@ import base64
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -34,6 +34,9 @@ if _client_log.level == logging.NOTSET:
 
 TIMEOUT_MS = 30_000
 POLL_S = 0.05
+FED = {"retention.ms": "-1"}
+"""Of a topic that is fed: its records bear their event times, and Kafka's default deletes within minutes what is older
+than a week by them."""
 
 
 def client_settings(brokers: str) -> dict[str, Any]:
@@ -86,15 +89,23 @@ def partition_name(topic: str, topic_id: uuid.UUID | None, number: int) -> str:
     return f"{topic}:{text}/{number}"
 
 
-def ensure_topic(brokers: str, topic: str, partitions: int, *, timeout_ms: int = TIMEOUT_MS) -> int:
+def ensure_topic(
+    brokers: str,
+    topic: str,
+    partitions: int,
+    *,
+    configs: Mapping[str, str] | None = None,
+    timeout_ms: int = TIMEOUT_MS,
+) -> int:
     """Create the topic if it does not exist, and wait until it can be used; the number of partitions it has.
 
-    One that exists keeps its number of partitions. Raises ServerError.
+    One that exists keeps its number of partitions and its `configs`. Raises ServerError.
     """
     with _admin(brokers, f"create topic {topic}", timeout_ms) as admin:
         if topic not in admin.list_topics():
             with suppress(TopicAlreadyExistsError):  # someone else was faster
-                admin.create_topics({topic: {"num_partitions": partitions}}, timeout_ms=timeout_ms)
+                wanted = {"num_partitions": partitions, "configs": dict(configs or {})}
+                admin.create_topics({topic: wanted}, timeout_ms=timeout_ms)
             admin.wait_for_topics([topic], timeout_ms=timeout_ms)
         return len(admin.describe_topics([topic])[0]["partitions"])
 

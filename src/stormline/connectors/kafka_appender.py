@@ -8,6 +8,7 @@ and the same bytes again until an answer comes, so that the broker knows a batch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -52,10 +53,11 @@ class Appender:
         self._manager = KafkaConnectionManager(self._net, **client_settings(brokers))
         self._manager.cluster.config["allow_auto_create_topics"] = False
         self._net.start()
+        deadline = time.monotonic() + REQUEST_MS / 1000
         try:
             self._manager.bootstrap(REQUEST_MS)
             self._wait(self._manager.cluster.set_topics([topic]), REQUEST_MS)
-            self._producer_id, self._producer_epoch = self._manager.run(self._new_producer)
+            self._producer_id, self._producer_epoch = self._manager.run(self._new_producer, deadline)
         except KafkaError as error:
             self.close()
             raise self._failure(error) from error
@@ -98,18 +100,26 @@ class Appender:
     def _failure(self, error: KafkaError) -> ServerError:
         if isinstance(error, KafkaTimeoutError):
             return ServerError(f"topic {self._topic}: {unreachable(self._brokers)}", retriable=True)
-        return ServerError(f"topic {self._topic}: Kafka at {self._brokers} did not take a batch: {reason(error)}")
+        return ServerError(
+            f"topic {self._topic}: Kafka at {self._brokers} did not take a batch: {reason(error)}",
+            retriable=isinstance(error, RetriableError),
+        )
 
     # On kafka-python's thread.
 
-    async def _new_producer(self) -> tuple[int, int]:
+    async def _new_producer(self, deadline: float) -> tuple[int, int]:
+        """A broker that has just started, or elects, has none to give for some seconds."""
         request = InitProducerIdRequest(
             transactional_id=None, transaction_timeout_ms=60_000, producer_id=-1, producer_epoch=-1
         )
-        response = await self._manager.send(request)
-        if (error := for_code(response.error_code)) is not NoError:
-            raise error()
-        return response.producer_id, response.producer_epoch
+        while True:
+            response = await self._manager.send(request)
+            error = for_code(response.error_code)
+            if error is NoError:
+                return response.producer_id, response.producer_epoch
+            if not issubclass(error, RetriableError) or time.monotonic() > deadline:
+                raise error()
+            await self._net.sleep(RETRY_S)
 
     async def _produce(self, partition: int, batch: bytes, expected: int) -> None:
         """Send the batch until the broker has it."""

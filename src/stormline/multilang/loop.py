@@ -1,7 +1,7 @@
 """A component of ours in a process of its own: the message loop on stdin and stdout, for Storm's worker or our own.
 
-One thread reads: big reads, heartbeats answered at once, whatever the component is doing, and the end of stdin ends the
-process. The main thread runs the component; what it sends is gathered until it has nothing more to do.
+The main thread runs the component; what it sends is gathered until it has nothing more to do. Reading and heartbeats
+are the pipe's, on a thread of its own.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
 
 import msgspec
@@ -27,26 +27,23 @@ from stormline.core.batch import BATCH_FIELDS, Batch
 from stormline.core.errors import SettingsError
 from stormline.core.progress import PROGRESS_FIELDS
 from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
+from stormline.multilang.pipe import STUCK_AFTER_S, Pipe
+from stormline.multilang.prints import LogLines, Prints, storm_level
 
-END = b"\nend\n"
-GATHER_BYTES = 262_144
 STATUS_EVERY_MS = 100
 KAFKA, REDIS, LOCAL = "stormline.kafka", "stormline.redis", "stormline.local"
 """Keys of the configuration: the addresses, as they are or as `env:NAME` or `file:PATH` of the worker's; and whether
 the one at the other end takes status messages."""
-_LEVELS = ((logging.ERROR, 4), (logging.WARNING, 3), (logging.INFO, 2), (logging.DEBUG, 1))
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
-_HEARTBEAT = b'"__heartbeat"'
-_SYNC = b'{"command":"sync"}' + END
+STUCK_AFTER = "stormline.stuck_after_s"
+PRINT_HINT = "print() goes to this log, as stdout belongs to Storm; logging.getLogger(...) says the same with a level"
 
 
 def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] | None = None) -> None:
     """Be a task of `component` until stdin ends; never returns. `out` is the descriptor that leads to Storm."""
-    pipe = _Pipe(out)
+    pipe = Pipe(out)
     status = 1
     try:
-        threading.Thread(target=pipe.read, daemon=True).start()
+        pipe.start()
         _Loop(component, pipe, edges or server_edges).run()
     except Exception:  # whatever a component raises ends the process, as Storm expects, and stands in its log
         trace = traceback.format_exc()
@@ -78,57 +75,10 @@ def resolved(conf: Mapping[str, Any], key: str) -> str:
     return value
 
 
-class _Pipe:
-    """The two descriptors."""
-
-    def __init__(self, out: int) -> None:
-        self.inbox: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._out = out
-        self._gathered: list[bytes] = []
-        self._size = 0
-        self._lock = threading.Lock()
-
-    def read(self) -> None:
-        """The reading thread."""
-        rest = b""
-        inbox = self.inbox
-        try:
-            while data := os.read(0, 1 << 18):
-                *frames, rest = (rest + data).split(END)
-                for frame in frames:
-                    if _HEARTBEAT in frame and _decode(frame).get("stream") == "__heartbeat":
-                        self._write(_SYNC)
-                    else:
-                        inbox.put(("message", _decode(frame)))
-        except Exception:  # nothing can be read any more: the process is of no use
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-
-    def send(self, message: dict[str, Any]) -> None:
-        data = _encode(message)
-        with self._lock:
-            self._gathered += (data, END)
-            self._size += len(data)
-        if self._size >= GATHER_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._gathered:
-            self._write(b"")
-
-    def _write(self, more: bytes) -> None:
-        with self._lock:
-            data = memoryview(b"".join(self._gathered) + more)
-            self._gathered, self._size = [], 0
-            while data:
-                data = data[os.write(self._out, data) :]
-
-
 class _Loop:
     """The `Host` of one component."""
 
-    def __init__(self, component: Any, pipe: _Pipe, edges: Callable[[Mapping[str, Any]], Edges]) -> None:
+    def __init__(self, component: Any, pipe: Pipe, edges: Callable[[Mapping[str, Any]], Edges]) -> None:
         self._component = component
         self._pipe = pipe
         self._offset_ns = time.time_ns() - time.monotonic_ns()
@@ -138,13 +88,15 @@ class _Loop:
         """Tuples taken; with the status they tell what it knows of."""
         self._stale = False
         """Something was done since the status was told."""
-        said = pipe.inbox.get()[1]
+        said = pipe.take(None)
         (Path(said["pidDir"]) / str(os.getpid())).touch()
         pipe.send({"pid": os.getpid()})
         pipe.flush()
         self._handshake = {"conf": said["conf"], "context": said["context"]}
         self.context = context(self._handshake)
         conf = self.context.conf
+        pipe.stuck_after_s = float(conf.get(STUCK_AFTER, STUCK_AFTER_S))
+        self._take_over_output(debug=bool(conf.get("topology.debug")))
         self._tells = bool(conf.get(LOCAL))
         schema = conf.get("stormline.schema")
         self._schema: Any = resolve(schema) if schema else None
@@ -157,6 +109,14 @@ class _Loop:
         }
         self.edges = edges(conf)
 
+    def _take_over_output(self, *, debug: bool) -> None:
+        """What is printed and logged goes to the worker's log as messages; what was printed before went to stderr."""
+        sys.stdout.flush()
+        sys.stdout = Prints(self._log, PRINT_HINT)
+        root = logging.getLogger()
+        root.addHandler(LogLines(self._log))
+        root.setLevel(logging.DEBUG if debug else logging.INFO)
+
     def run(self) -> None:
         component, pipe = self._component, self._pipe
         component.prepare(self)
@@ -165,19 +125,18 @@ class _Loop:
             due_ms = component.due_ms
             if self._stale:
                 due_ms = self._tell_at_ms if due_ms is None else min(due_ms, self._tell_at_ms)
-            try:
-                kind, what = pipe.inbox.get(timeout=None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000)
-            except Empty:
-                kind, what = "time", None
-            if kind == "message":
-                self._take(what)
-            elif kind == "call":
-                what()
+            taken = None
+            with suppress(Empty):
+                taken = pipe.take(None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000)
+            if callable(taken):
+                taken()
+            elif taken is not None:
+                self._take(taken)
             due_ms = component.due_ms
             if due_ms is not None and due_ms <= self.now_ms():
                 component.on_time(self.now_ms())
             if self._tells:
-                self._stale |= kind != "time"
+                self._stale |= taken is not None
                 self._tell()
 
     def _take(self, message: Any) -> None:
@@ -256,8 +215,10 @@ class _Loop:
         self._pipe.send({"command": "fail", "id": tup.id})
 
     def log(self, level: int, message: str) -> None:
-        storm = next((number for least, number in _LEVELS if level >= least), 0)
-        self._pipe.send({"command": "log", "msg": message, "level": storm})
+        self._log(storm_level(level), message)
+
+    def _log(self, level: int, message: str) -> None:
+        self._pipe.send({"command": "log", "msg": message, "level": level})
 
     def report_error(self, message: str) -> None:
         self._pipe.send({"command": "error", "msg": message})
@@ -269,7 +230,7 @@ class _Loop:
         return (self._offset_ns + time.monotonic_ns()) // 1_000_000
 
     def post(self, call: Callable[[], None]) -> None:
-        self._pipe.inbox.put(("call", call))
+        self._pipe.inbox.put(call)
 
     def watch(self, fd: int, on_ready: Callable[[], None], *, write: bool = False) -> None:
         raise NotImplementedError("components read files in threads of their own, and post")

@@ -7,7 +7,6 @@ fails its tuple, where pystorm would drop it and ack.
 from __future__ import annotations
 
 import atexit
-import io
 import json
 import os
 import sys
@@ -21,12 +20,12 @@ from pystorm.exceptions import StormWentAwayError
 from pystorm.serializers.serializer import Serializer
 
 from stormline.multilang.plain import NotData, plain, user_line
+from stormline.multilang.prints import Prints
 
 END = b"\nend\n"
 GATHER_S = 0.005
 GATHER_BYTES = 65_536
 AT_ONCE = frozenset({"error", "fail", "log"})
-PRINT_HINT = "print() goes to this log, as stdout belongs to Storm; self.logger.info(...) says the same with a level"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -37,7 +36,8 @@ def run(component: Any, out: int) -> None:
     _SERIALIZERS["json"] = _Pipe
     instance = component(serializer="json")
     instance.serializer.component = instance
-    sys.stdout = _Prints(instance.serializer)
+    send = instance.serializer.send_message
+    sys.stdout = Prints(lambda level, line: send({"command": "log", "msg": line, "level": level}))
     instance.run()
 
 
@@ -140,27 +140,3 @@ class _Pipe(Serializer):
             if message.get("need_task_ids", True) and not message.get("task"):
                 component._pending_task_ids.append([])
             return None
-
-
-class _Prints(io.TextIOBase):
-    """What a component prints, line by line, as log messages."""
-
-    def __init__(self, pipe: _Pipe) -> None:
-        self._pipe = pipe
-        self._line = ""
-        self._hinted = False
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return 1
-
-    def write(self, text: str) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        if lines and not self._hinted:
-            self._hinted = True
-            self._pipe.send_message({"command": "log", "msg": PRINT_HINT, "level": 3})
-        for line in lines:
-            self._pipe.send_message({"command": "log", "msg": line, "level": 2})
-        return len(text)

@@ -1,0 +1,167 @@
+"""The project's topologies on a real cluster: a copy of the project, its feed, what is in Redis, and whose processes
+are whose."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cluster.test_cluster import until
+from faults.conftest import Project
+from oracle import purchases
+
+from stormline.cli import config, topologies
+from stormline.cli.rows import json_line
+from stormline.cluster import nimbus, processes
+from stormline.cluster.cluster import Cluster
+from stormline.cluster.settings import Settings
+from stormline.components.graph import graph_fingerprint
+from stormline.connectors.feed import Feed
+from stormline.connectors.feed_file import Content, CsvFile, FedRow, epoch_ms
+from stormline.connectors.feed_settings import FeedSettings
+from stormline.connectors.redis import begin_run, connect, set_ends
+from stormline.connectors.redis_commands import app_key
+from stormline.connectors.results import Results
+from stormline.embedded.ports import HOST
+
+TOPIC = "purchases"
+PARTITIONS = 4
+YEARS = 2
+"""So many calendar years the file covers."""
+LAST_DAY = "06-30"
+"""Of its second year; each partition has purchases on it, so the watermark stands at its beginning."""
+
+
+class Repeated(NamedTuple):
+    """The file of purchases several times, each time two years later: as much load as a test needs, and each time has
+    windows of its own."""
+
+    file: CsvFile
+    times: int
+
+    def content(self) -> Content:
+        once = self.file.content()
+
+        def rows() -> Iterator[FedRow]:
+            for number in range(self.times):
+                for row in once.rows():
+                    value = json.loads(row.value)
+                    day = later(value["date"], number)
+                    text = row.value.replace(value["date"].encode(), day.encode())
+                    yield FedRow(row.number + number * once.total, row.key, text, epoch_ms(day))
+
+        return Content(once.total * self.times, rows, lambda: (row.key for row in rows()))
+
+
+def later(date: str, number: int) -> str:
+    """The date in the purchases' so manieth repetition."""
+    return f"{int(date[:4]) + YEARS * number}{date[4:]}"
+
+
+def expected(number: int, *, ended: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """The rows of one repetition by the oracle: windows that the watermark has not passed are open, unless the input
+    has `ended`."""
+    open_after = later(f"1998-{LAST_DAY}", number)
+    found = purchases.rows()
+    for row in (row for rows in found.values() for row in rows):
+        row |= {name: later(row[name], number) for name in ("start", "end", "latest") if name in row}
+        if not ended and row["end"][:10] > open_after:
+            row["state"] = "open"
+    return found
+
+
+class App:
+    """A topology of a copy of the project under the name `name`, on the cluster of these settings."""
+
+    def __init__(self, root: Path, settings: Settings, name: str) -> None:
+        root.mkdir(exist_ok=True)
+        self.name = name
+        self.settings = settings
+        self.project = Project(root)
+        self.kafka = f"{HOST}:{settings.kafka_port}"
+        self.redis = f"redis://{HOST}:{settings.redis_port}/0"
+        path = root / "config.json"
+        content = json.loads(path.read_text())
+        content["envs"]["cluster"] |= {
+            "nimbus": f"{HOST}:{settings.nimbus_port}",
+            "kafka": self.kafka,
+            "redis": self.redis,
+        }
+        path.write_text(json.dumps(content))
+        self.client = connect(self.redis)
+
+    def set_parallelism(self, tasks: int, topology: str = "purchases") -> None:
+        """Each component of the topology gets so many tasks, in its file."""
+        path = self.project.root / "topologies" / f"{topology}.py"
+        without = re.sub(r",? ?par=\d+", "", path.read_text())
+        with_inputs = re.sub(r"(inputs=\[\w+\])\)", rf"\1, par={tasks})", without)
+        path.write_text(with_inputs.replace(".spec()", f".spec(par={tasks})"))
+
+    def submit(self, topology: str = "purchases", **options: Any) -> None:
+        loaded = topologies.load(config.find_project(self.project.root), topology)
+        jar = self.project.root / "topology.jar"
+        sources = self.project.root / "src"
+        with zipfile.ZipFile(jar, "w") as content:
+            for path in sorted(sources.rglob("*")):
+                if path.is_file() and path.suffix != ".pyc":
+                    content.write(path, f"resources/{path.relative_to(sources)}")
+        conf = {
+            **loaded.topology.config,
+            "stormline.app": self.name,
+            "stormline.run": begin_run(self.client, self.name, graph_fingerprint(loaded.topology)),
+            "stormline.kafka": self.kafka,
+            "stormline.redis": self.redis,
+            **options,
+        }
+        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
+            nimbus.submit(client, self.name, nimbus.upload(client, jar), loaded.topology.thrift_topology, conf)
+
+    def kill(self) -> None:
+        """Returns when it is in the cluster's list no more."""
+        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
+            nimbus.kill(client, self.name)
+            until(lambda: self.name not in [each.name for each in client.getClusterInfo().topologies])
+
+    # Kafka
+
+    def feed(self, times: int = 1) -> dict[int, int]:
+        """So many repetitions of the purchases are in the topic afterwards; partition -> log end."""
+        file = CsvFile(self.project.root / "data" / "cdnow.csv.gz", "user_id", "date")
+        return dict(Feed(self.kafka, FeedSettings(TOPIC, Repeated(file, times), PARTITIONS)).run().ends)  # type: ignore[arg-type]
+
+    def ends_at(self, ends: dict[int, int]) -> None:
+        """The input is bounded, and ends there."""
+        set_ends(self.client, self.name, TOPIC, ends)
+
+    # Redis
+
+    def committed(self) -> int:
+        """Records that are counted for good: everything below the offsets in Redis."""
+        return sum(int(offset) for offset in self.client.hvals(app_key(self.name, "commits")))
+
+    def rows(self, number: int = 0) -> dict[str, list[dict[str, Any]]]:
+        """Component -> its rows in the windows of one repetition, as `sparse results --json` shows them."""
+        years = {later(year, number) for year in ("1997", "1998")}
+        results = Results(self.client, self.name)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for component in ("monthly", "daily", "alerts"):
+            rows = (json.loads(json_line(row)) for row in results.rows(component))
+            found[component] = [row for row in rows if row["start"][:4] in years]
+        return found
+
+    def late(self) -> int:
+        return sum(Results(self.client, self.name).late(component)[0] for component in ("monthly", "daily", "alerts"))
+
+
+def components(cluster: Cluster, app: str, kind: str) -> list[int]:
+    """The pids of an app's Python processes; `kind`: "spout" or "bolt"."""
+    workers = {worker.pid for worker in cluster.status().workers if worker.name.startswith(f"{app}-")}
+    return sorted(
+        process.pid
+        for process in processes.left(cluster.storm_home)
+        if process.parent in workers and any(f"{kind}s." in word for word in process.command)
+    )
