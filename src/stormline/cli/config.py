@@ -36,6 +36,8 @@ class Environment(NamedTuple):
     redis_server: str | None
     options: Mapping[str, Any]
     """Storm's settings for every topology in this environment; a topology's own win over them."""
+    stock: Mapping[str, Any]
+    """All keys as they are written: those of streamparse (`nimbus`, `workers`, ...) are read where they are used."""
 
 
 class Project(NamedTuple):
@@ -181,6 +183,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         redis_port=env.get("redis_port", 0),
         redis_server=env.get("redis_server"),
         options=env.get("options") or {},
+        stock=env,
     )
 
 
@@ -194,6 +197,15 @@ def _text(value: Any) -> str | None:
 
 def _object(value: Any) -> str | None:
     return None if isinstance(value, dict) else "an object"
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _hosts(value: Any) -> str | None:
+    right = value is None or (isinstance(value, list) and all(isinstance(host, str) for host in value))
+    return None if right else "a list of host names"
 
 
 def _port(value: Any) -> str | None:
@@ -269,6 +281,17 @@ _ENVIRONMENT: Mapping[str, _Kind] = {
     "redis_port": _port,
     "redis_server": _text,
     **dict.fromkeys(_OF_STREAMPARSE, _anything),
+    "use_ssh_for_nimbus": _flag,
+    "workers": _hosts,
+    "storm.thrift.transport": _text,
+    "nimbus_user": _text,
+    "nimbus_password": _text,
+    "nimbus.thrift.client.use.tls": _flag,
+    "nimbus.thrift.tls.port": _fixed_port,
+    "nimbus.thrift.tls.client.truststore.path": _text,
+    "nimbus.thrift.tls.client.cert.path": _text,
+    "nimbus.thrift.tls.client.key.path": _text,
+    "logviewer.port": _fixed_port,
 }
 
 
