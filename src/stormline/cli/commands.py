@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stormline.cli import bench, cluster, results, resume, run, tests
+from stormline.cli import bench, cluster, results, resume, run, submit, tests
 from stormline.core.errors import StormlineError
 
 INTERRUPTED = 130
@@ -72,7 +72,7 @@ def sparse(ctx: click.Context, debug: bool, project: Path | None) -> None:
 
 
 _VERBS: list[Callable[..., Any]] = [run.run, results.results, resume.resume]
-_VERBS += [cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
+_VERBS += [submit.submit, submit.jar, cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
 for _verb in _VERBS:
     assert isinstance(_verb, click.Command)
     sparse.add_command(_verb)

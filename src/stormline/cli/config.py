@@ -45,6 +45,8 @@ class Project(NamedTuple):
 
     root: Path
     topologies: Path
+    virtualenvs: Path
+    """Where NAME.txt holds what the workers of a topology need, as pip reads it."""
     main: str | None
     """The topology that is meant where none is named; None if the file does not say."""
     environments: Mapping[str, Environment]
@@ -105,7 +107,8 @@ def load(root: Path) -> Project:
     if faults:
         raise SettingsError(*faults)
     specs = content.get("topology_specs", "topologies/")
-    return Project(root, root / specs, content.get("main"), environments, cluster)
+    virtualenvs = root / content.get("virtualenv_specs", "virtualenvs/")
+    return Project(root, root / specs, virtualenvs, content.get("main"), environments, cluster)
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
@@ -187,6 +190,8 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
     )
 
 
+_REFERENCE = r"env:\w+|file:.+"
+_BY_REFERENCE = 'where each machine finds it: "env:NAME" or "file:PATH"'
 _Kind = Callable[[Any], str | None]
 """None if the value will do, else what it must be."""
 
@@ -227,15 +232,22 @@ def _version(value: Any) -> str | None:
     return None if right else 'a version such as "2.8.3"'
 
 
+def _python_version(value: Any) -> str | None:
+    right = isinstance(value, str) and re.fullmatch(r"3\.\d+", value) and int(value[2:]) >= 11
+    return None if right else 'the workers\' Python as "3.11", which is also the oldest that will do'
+
+
 def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
-    right = isinstance(value, str) and (value == EMBEDDED or re.fullmatch(rf"{broker}(,\s*{broker})*", value))
-    return None if right else '"embedded", or brokers as "host:port,host:port"'
+    known = rf"{EMBEDDED}|{_REFERENCE}|{broker}(,\s*{broker})*"
+    right = isinstance(value, str) and re.fullmatch(known, value)
+    return None if right else f'"embedded", brokers as "host:port,host:port", or {_BY_REFERENCE}'
 
 
 def _redis_url(value: Any) -> str | None:
-    right = isinstance(value, str) and (value == EMBEDDED or value.startswith(("redis://", "rediss://", "unix://")))
-    return None if right else '"embedded", or a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
+    right = isinstance(value, str) and re.fullmatch(rf"{EMBEDDED}|{_REFERENCE}|(rediss?|unix)://.*", value)
+    urls = 'a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
+    return None if right else f'"embedded", {urls}, or {_BY_REFERENCE}'
 
 
 def _durability(value: Any) -> str | None:
@@ -292,6 +304,9 @@ _ENVIRONMENT: Mapping[str, _Kind] = {
     "nimbus.thrift.tls.client.cert.path": _text,
     "nimbus.thrift.tls.client.key.path": _text,
     "logviewer.port": _fixed_port,
+    "python": _text,
+    "python_version": _python_version,
+    "python_platform": _text,
 }
 
 

@@ -43,30 +43,34 @@ def shell_of(component: Any) -> Any:
     return (getattr(component, "spout_object", None) or component.bolt_object).shell
 
 
-def with_commands(topology: Any, *, environment: str, python: str | None) -> Any:
-    """A copy of a StormTopology to submit: parallelism as for this environment, components started by `python` with the
-    launcher in the JAR; None: by streamparse's own launcher.
-
-    Raises SettingsError for a component that says no parallelism for this environment.
-    """
+def for_environment(topology: Any, environment: str) -> Any:
+    """A copy of a StormTopology, parallelism as for this environment. Raises SettingsError for every component that says
+    none for it."""
     made = copy.deepcopy(topology)
     faults = []
     for name, component in components(made).items():
         hint = component.common.parallelism_hint
-        if isinstance(hint, dict):
-            if environment not in hint:
-                faults.append(
-                    f"{name}: par names the environments {', '.join(sorted(hint))}, but this is {environment}; add it"
-                )
-                continue
+        if isinstance(hint, dict) and environment not in hint:
+            faults.append(
+                f"{name}: par names the environments {', '.join(sorted(hint))}, but this is {environment}; add it"
+            )
+        elif isinstance(hint, dict):
             component.common.parallelism_hint = hint[environment]
+    if faults:
+        raise SettingsError(*faults)
+    return made
+
+
+def set_commands(topology: Any, *, python: str | None, stock: str | None = None) -> None:
+    """Let every component in Python be started by `python` with the launcher in the JAR. If that is None, the JAR has
+    none: by streamparse's own, which is at `stock` or on the workers' PATH."""
+    for component in components(topology).values():
         shell = shell_of(component)
         found = target(shell)
         if found is not None and python is not None:
             shell.execution_command, shell.script = python, start(found)
-    if faults:
-        raise SettingsError(*faults)
-    return made
+        elif found is not None and stock is not None:
+            shell.execution_command = stock
 
 
 def require_small(topology: Any, conf: Mapping[str, Any]) -> None:
@@ -76,7 +80,8 @@ def require_small(topology: Any, conf: Mapping[str, Any]) -> None:
 
     sizes = {key: len(json.dumps(value)) for key, value in conf.items()}
     common = {
-        f"the config of {name}": len(component.common.json_conf or "") for name, component in components(topology).items()
+        f"the config of {name}": len(component.common.json_conf or "")
+        for name, component in components(topology).items()
     }
     total = len(json.dumps(dict(conf)).encode()) + len(serialize(topology, TBinaryProtocolFactory())) + _LEAVE
     if total > FRAME:

@@ -1,9 +1,9 @@
 """The JAR of a topology: a zip whose `resources/` a Supervisor unpacks. The same content gives the same bytes.
 
-    resources/...                     all of src/
-    resources/stormline/...           this framework, as it runs here
-    resources/site-packages/...       the wheels, unpacked
-    resources/stormline-bundle.json   which Python and machine they are for
+resources/...                     all of src/
+resources/stormline/...           this framework, as it runs here
+resources/site-packages/...       the wheels, unpacked
+resources/stormline-bundle.json   which Python and machine they are for
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -96,19 +96,24 @@ def leads(host: str, port: int, timeout_ms: int) -> bool:
         return client.getSupervisorAssignments("localhost") is not None
 
 
-def upload(client: Any, jar: Path) -> str:
-    """The place of the jar on Nimbus, for submitTopologyWithOpts."""
+def upload(client: Any, jar: Path, told: Callable[[int], None] = lambda sent: None) -> str:
+    """The place of the jar on Nimbus, for `submit`. `told` hears of the bytes sent so far.
+
+    One that is broken off leaves a file in Nimbus's inbox, which Nimbus clears, and nothing else.
+    """
     place: str = client.beginFileUpload()
     with jar.open("rb") as file:
         while chunk := file.read(CHUNK):
             client.uploadChunk(place, chunk)
+            told(file.tell())
     client.finishFileUpload(place)
     return place
 
 
-def submit(client: Any, name: str, place: str, topology: Any, conf: Mapping[str, Any]) -> None:
-    """Start `topology` (a StormTopology) under `name`, active; `place` is what `upload` returned."""
-    options = _wire().SubmitOptions(initial_status=_wire().TopologyInitialStatus.ACTIVE)
+def submit(client: Any, name: str, place: str, topology: Any, conf: Mapping[str, Any], *, active: bool = True) -> None:
+    """Start `topology` (a StormTopology) under `name`; `place` is what `upload` returned."""
+    status = _wire().TopologyInitialStatus
+    options = _wire().SubmitOptions(initial_status=status.ACTIVE if active else status.INACTIVE)
     client.submitTopologyWithOpts(name, place, json.dumps(conf), topology, options)
 
 

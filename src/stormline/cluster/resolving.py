@@ -24,7 +24,11 @@ def require_all(jar: Path, classes: Mapping[str, str], *, alone: bool, requireme
     with tempfile.TemporaryDirectory(prefix="stormline-") as folder:
         jars.unpack(jar, Path(folder))
         tried = subprocess.run(
-            [sys.executable, "-ISBc" if alone else "-IBc", text], cwd=folder, capture_output=True, text=True, check=False
+            [sys.executable, "-ISBc" if alone else "-IBc", text],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     try:
         found = json.loads(tried.stdout)

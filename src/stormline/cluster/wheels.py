@@ -35,6 +35,9 @@ class Workers(NamedTuple):
     platform: str | None = None
     """A platform tag of pip's, or linux_x86_64, linux_aarch64: any such Linux with glibc."""
 
+    def like_this_machine(self) -> bool:
+        return self.python in (None, _this_python()) and self.platform is None
+
 
 class Wheels(NamedTuple):
     """`folder` holds the packages. `bundle`: for the launcher, which checks it on the worker."""
@@ -107,7 +110,7 @@ def _machine(workers: Workers) -> str:
 
 def _options(workers: Workers) -> list[str]:
     options = ["--only-binary=:all:"]
-    if workers.python not in (None, _this_python()):
+    if not workers._replace(platform=None).like_this_machine():
         options += ["--python-version", str(workers.python), "--implementation", "cp"]
     if workers.platform is not None:
         system, _, processor = workers.platform.partition("_")
@@ -157,7 +160,10 @@ def _pip_command() -> list[str]:
         return [sys.executable, "-m", "pip"]
     ensurepip = importlib.util.find_spec("ensurepip")
     if ensurepip and ensurepip.origin:
-        folders = [sysconfig.get_config_var("WHEEL_PKG_DIR"), os.path.join(os.path.dirname(ensurepip.origin), "_bundled")]
+        folders = [
+            sysconfig.get_config_var("WHEEL_PKG_DIR"),
+            os.path.join(os.path.dirname(ensurepip.origin), "_bundled"),
+        ]
         for folder in filter(None, folders):
             for wheel in sorted(Path(folder).glob("pip-*.whl")):
                 return [sys.executable, f"{wheel}/pip"]
