@@ -40,8 +40,8 @@ def build(
     ]
     if java:
         raise SettingsError(
-            f"{', '.join(java)}: components in Java need a JAR with their classes: build one (lein uberjar, mvn package) "
-            "and name it with -j"
+            f"{', '.join(java)}: components in Java need a JAR with their classes: build one (lein uberjar, mvn "
+            "package) and name it with -j"
         )
     named = ", ".join(_short(path, project) for path in files) or "what Stormline itself needs"
     packed = None

@@ -34,8 +34,8 @@ def storm_conf(
         conf["pystorm.log.level"] = "debug"
     faults = [*_faults(conf, stateful=stateful)]
     faults += [
-        f"{key} has a password in it, which everybody who may look at the cluster would see. Let the workers find it by "
-        "themselves, in their environment or in a file"
+        f"{key} has a password in it, which everybody who may look at the cluster would see. Let the workers find it "
+        "by themselves, in their environment or in a file"
         for key, value in conf.items()
         if has_password(json.dumps(value, default=str))
     ]
@@ -48,7 +48,7 @@ def storm_conf(
 
 
 def servers_conf(env: Environment) -> dict[str, Any]:
-    """Where the components find Kafka and Redis. Raises SettingsError if workers could not, or a password would show."""
+    """Where the components find Kafka and Redis. Raises SettingsError if they would not, or a password showed."""
     faults = []
     for key, value in (("kafka", env.kafka), ("redis", env.redis)):
         where = f'"{key}" of the environment "{env.name}" in {FILE}'

@@ -52,8 +52,8 @@ class Options(NamedTuple):
     is_flag=False,
     flag_value=WAIT_S,
     metavar="[SECONDS]",
-    help=f"Return when all executors run and a first tuple is acked, within so many seconds ({WAIT_S}). With --force the "
-    "old one may drain for as long.",
+    help=f"Return when all executors run and a first tuple is acked, within so many seconds ({WAIT_S}). With --force "
+    "the old one may drain for as long.",
 )
 @click.option("--dry-run", "--dry_run", is_flag=True, help="Show the topology, its configuration and the JAR; no more.")
 @click.option(

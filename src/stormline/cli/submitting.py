@@ -1,4 +1,4 @@
-"""The part of a submit that touches the world: servers looked at, JAR sent, the old one replaced, the new one started."""
+"""The part of a submit that touches the world: look at the servers, send the JAR, replace the old, start the new."""
 
 from __future__ import annotations
 
@@ -49,9 +49,15 @@ class Submission:
             )
             place = said.remote_jar if jar is None else self._upload(client, jar)
             assert place is not None
-            if old is not None:
+            if old is None:
+                self._start(client, store, place)
+            else:
                 self._replace(client, store, old)
-            self._start(client, store, place)
+                try:
+                    self._start(client, store, place)
+                except ServerError as error:
+                    error.add_note(f"The old {plan.app} is stopped. Nothing is lost: submit again, and it goes on")
+                    raise
             self._tell(f"{plan.app} is submitted to {plan.env.name}")
             if said.wait_s is not None:
                 runs = deploy.wait_until_runs(client, plan.app, within_s=said.wait_s, acks=said.active, tell=self._tell)
@@ -70,7 +76,7 @@ class Submission:
         assert env.redis is not None
         probe_kafka(env.kafka, env)
         probe_redis(env.redis, env)
-        store = stack.enter_context(connect(env.redis))
+        store: Redis = stack.enter_context(connect(env.redis))
         if env.durability != "memory":
             require_durable(store, plan.env.redis or "")
         require_ready(store, plan.app, graph_fingerprint(plan.loaded.topology))
@@ -82,13 +88,13 @@ class Submission:
         return nimbus.upload(client, jar, lambda sent: self._told_bytes(sent, total))
 
     def _replace(self, client: Any, store: Redis | None, old: Any) -> None:
-        """Nothing is lost however this ends: what was not acked comes again. If it does not come to the kill, the old one
-        goes on."""
+        """Nothing is lost however this ends: what was not acked comes again. If it does not come to the kill, the old
+        one goes on."""
         plan, said = self._plan, self._said
         if store is not None and old.status == "ACTIVE":
             self._tell(f"{plan.app}: the old one is deactivated, and counts what is on its way")
-            client.deactivate(plan.app)
             try:
+                client.deactivate(plan.app)
                 drained = _drain(store, plan.app, said.wait_s or DRAIN_S)
             except BaseException:
                 client.activate(plan.app)
@@ -128,8 +134,8 @@ def _taken(name: str, old: Any) -> str:
     if old.status == "KILLED":
         return f"{name} is being killed on the cluster; wait until `sparse list` does not show it"
     return (
-        f"{name} runs on the cluster already ({old.id}, {old.status.lower()}); replace it with --force, or submit this one "
-        "under another name with -N"
+        f"{name} runs on the cluster already ({old.id}, {old.status.lower()}); replace it with --force, or submit this "
+        "one under another name with -N"
     )
 
 

@@ -1,4 +1,4 @@
-"""The Python of the workers, by the keys of an environment: theirs with wheels from the JAR, or a virtualenv of theirs."""
+"""The Python of the workers, by the keys of an environment: with wheels from the JAR, or in a virtualenv of theirs."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def asked_here(python: WorkerPython, env: Environment, nimbus: NimbusSettings) -
     version = _version(python.command)
     if version is None:
         raise SettingsError(
-            f'the workers\' Python, "{python.command}", cannot be started here; name one as "python" in the environment '
-            f'"{env.name}" of {FILE}'
+            f'the workers\' Python, "{python.command}", cannot be started here; name one as "python" in the '
+            f'environment "{env.name}" of {FILE}'
         )
     if version < (3, 11):
         raise SettingsError(
-            f'the workers\' Python, "{python.command}", is {version[0]}.{version[1]}, and Stormline needs 3.11 or newer; '
-            f'name another as "python" in the environment "{env.name}" of {FILE}'
+            f'the workers\' Python, "{python.command}", is {version[0]}.{version[1]}, and Stormline needs 3.11 or '
+            f'newer; name another as "python" in the environment "{env.name}" of {FILE}'
         )
     return python._replace(wheels=python.wheels._replace(python=f"{version[0]}.{version[1]}"))
 

@@ -44,8 +44,8 @@ def shell_of(component: Any) -> Any:
 
 
 def for_environment(topology: Any, environment: str) -> Any:
-    """A copy of a StormTopology, parallelism as for this environment. Raises SettingsError for every component that says
-    none for it."""
+    """A copy of a StormTopology, parallelism as for this environment. Raises SettingsError for every component that
+    says none for it."""
     made = copy.deepcopy(topology)
     faults = []
     for name, component in components(made).items():
@@ -75,7 +75,6 @@ def set_commands(topology: Any, *, python: str | None, stock: str | None = None)
 
 def require_small(topology: Any, conf: Mapping[str, Any]) -> None:
     """Raises SettingsError if Nimbus could not take topology and configuration in one frame; it would hang up."""
-    from thriftpy2.protocol import TBinaryProtocolFactory
     from thriftpy2.utils import serialize
 
     sizes = {key: len(json.dumps(value)) for key, value in conf.items()}
@@ -83,11 +82,12 @@ def require_small(topology: Any, conf: Mapping[str, Any]) -> None:
         f"the config of {name}": len(component.common.json_conf or "")
         for name, component in components(topology).items()
     }
-    total = len(json.dumps(dict(conf)).encode()) + len(serialize(topology, TBinaryProtocolFactory())) + _LEAVE
+    total = len(json.dumps(dict(conf)).encode()) + len(serialize(topology)) + _LEAVE
     if total > FRAME:
         largest = sorted((sizes | common).items(), key=lambda item: -item[1])[:3]
         raise SettingsError(
-            f"the topology with its configuration has {total:,} bytes, and Nimbus takes {FRAME:,} at once. The largest: "
+            f"the topology with its configuration has {total:,} bytes, and Nimbus takes {FRAME:,} at once. The "
+            "largest: "
             + ", ".join(f"{name} ({size:,} bytes)" for name, size in largest)
             + ". Put large data into files of src/, or where workers can fetch it"
         )

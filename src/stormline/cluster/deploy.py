@@ -13,6 +13,8 @@ from stormline.core.errors import ServerError, SettingsError
 PAUSE_S: Final = 0.25
 GONE_WITHIN_S: Final = 60.0
 """How long Nimbus may take to forget a topology, after the seconds that the kill was to wait."""
+ACKED_WITHIN_S: Final = 15.0
+"""Once every executor runs: without input there is none."""
 _ILLEGAL: Final = re.compile(r"[/.:\\]")
 Tell = Callable[[str], None]
 
@@ -83,10 +85,11 @@ def progress(client: Any, name: str) -> Progress | None:
 
 
 def wait_until_runs(client: Any, name: str, *, within_s: float, acks: bool, tell: Tell) -> bool:
-    """Until all executors have reported and, with `acks`, a first tuple is acked; new errors are told. False if there was
-    no ack within the time. Raises ServerError if not all executors run by then."""
+    """Until all executors have reported and, with `acks`, a first tuple is acked; new errors are told. False if there
+    was no ack soon after. Raises ServerError if not all executors run by then."""
     until = time.monotonic() + within_s
     told, seen = "", set[str]()
+    all_run = False
     while True:
         now = progress(client, name)
         line = "Nimbus has not assigned it yet" if now is None or not now.executors else ""
@@ -96,17 +99,19 @@ def wait_until_runs(client: Any, name: str, *, within_s: float, acks: bool, tell
                 if error not in seen:
                     seen.add(error)
                     tell(error)
+            if now.running == now.executors and not all_run:
+                all_run, until = True, min(until, time.monotonic() + ACKED_WITHIN_S)
             if now.running == now.executors and (now.acked or not acks):
-                tell(f"{name}: {line}")
+                tell(f"{name}: {line}" + (", and a first tuple is acked" if now.acked else ""))
                 return True
         if line != told:
             told = line
             tell(f"{name}: {line}")
         if time.monotonic() > until:
-            if now is not None and now.executors and now.running == now.executors:
+            if all_run:
                 return False
             raise ServerError(
-                f"{name} is submitted, but after {within_s:.0f} s: {line}. `sparse stats -n {name}` shows what it does; a "
-                "cluster with too few free slots, or a worker that ends again and again, is the usual reason"
+                f"{name} is submitted, but after {within_s:.0f} s: {line}. `sparse stats -n {name}` shows what it "
+                "does; a cluster with too few free slots, or a worker that ends again and again, is the usual reason"
             )
         time.sleep(PAUSE_S)

@@ -1,4 +1,4 @@
-"""A requirements file read into lines, with what it includes; and which packages the framework itself needs on workers."""
+"""A requirements file read into lines, with what it includes; and what the framework itself needs on workers."""
 
 from __future__ import annotations
 

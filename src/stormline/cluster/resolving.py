@@ -14,7 +14,7 @@ from stormline.core.errors import SettingsError
 
 
 def require_all(jar: Path, classes: Mapping[str, str], *, alone: bool, requirements: str) -> None:
-    """`classes`: what it is -> `module.Class`. `alone`: with the wheels of the JAR only, none of this machine's packages.
+    """`classes`: what it is -> `module.Class`. `alone`: with the wheels of the JAR, without this machine's packages.
     `requirements` says in messages where a missing package is to be named.
 
     Raises SettingsError with every class that is not found, and why.

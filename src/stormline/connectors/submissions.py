@@ -1,4 +1,4 @@
-"""One submit of an app at a time, by a lock in its Redis: a run number taken in vain would shut out the run that lives."""
+"""One submit of an app at a time, by a lock in its Redis: a run number taken in vain shuts out the run that lives."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def alone(client: Redis, app: str) -> Iterator[None]:
         holder = client.get(key)
         who = holder.decode().partition(" #")[0] if isinstance(holder, bytes) else "one that has just ended"
         raise StateError(
-            f"another submit of {app} is under way ({who}); wait for it. If it was killed, its place is free again after "
-            f"{HELD_FOR_S} s"
+            f"another submit of {app} is under way ({who}); wait for it. If it was killed, its place is free again "
+            f"after {HELD_FOR_S} s"
         )
     try:
         yield

@@ -42,7 +42,7 @@ def check(targets: "list[str]") -> None:
     from stormline.multilang.__main__ import component, stdout_aside
 
     out = stdout_aside()
-    found = {}
+    found: dict[str, object] = {}
     for target in targets:
         try:
             component(target)
@@ -68,8 +68,8 @@ def unfit(root: str) -> "str | None":
     if sys.version_info < OLDEST:
         needed = ".".join(map(str, OLDEST))
         return (
-            f"{this}, and Stormline needs {needed} or newer. Install one on the workers, and name it in the environment "
-            f'of config.json, as "python": "/usr/bin/python{needed}"; then submit again'
+            f"{this}, and Stormline needs {needed} or newer. Install one on the workers, and name it in the "
+            f'environment of config.json, as "python": "/usr/bin/python{needed}"; then submit again'
         )
     try:
         with open(os.path.join(root, BUNDLE)) as file:
@@ -86,8 +86,8 @@ def unfit(root: str) -> "str | None":
     machine = f"{sys.platform}-{platform.machine()}"
     if made["platform"] not in (None, machine):
         return (
-            f"this worker ({platform.node()}) is {machine}, and the JAR has wheels for {made['platform']} ({compiled}). "
-            'Say in the environment of config.json what the workers are, as "python_platform": '
+            f"this worker ({platform.node()}) is {machine}, and the JAR has wheels for {made['platform']} "
+            f'({compiled}). Say in the environment of config.json what the workers are, as "python_platform": '
             f'"linux_{platform.machine()}", and submit again'
         )
     return None
