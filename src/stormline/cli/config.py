@@ -45,6 +45,8 @@ class Project(NamedTuple):
 
     root: Path
     topologies: Path
+    virtualenvs: Path
+    """The requirements of each topology: NAME.txt."""
     main: str | None
     """The topology that is meant where none is named; None if the file does not say."""
     environments: Mapping[str, Environment]
@@ -105,7 +107,8 @@ def load(root: Path) -> Project:
     if faults:
         raise SettingsError(*faults)
     specs = content.get("topology_specs", "topologies/")
-    return Project(root, root / specs, content.get("main"), environments, cluster)
+    virtualenvs = root / content.get("virtualenv_specs", "virtualenvs/")
+    return Project(root, root / specs, virtualenvs, content.get("main"), environments, cluster)
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
