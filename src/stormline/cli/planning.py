@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stormline.cli import shipping, topologies
-from stormline.cli.config import FILE, Environment, Project
+from stormline.cli.config import Environment, Project
+from stormline.cli.nimbus import choose_environment
 from stormline.cli.settings import from_the_command_line
 from stormline.cli.starting import keeps_state
 from stormline.cli.storm_conf import servers_conf, storm_conf
@@ -34,27 +36,16 @@ class Plan:
     env: Environment
     nimbus: NimbusSettings
     python: WorkerPython
+    requirements: Sequence[Path]
+    """What the workers need, as pip reads it; none: only what the framework itself needs."""
     stateful: bool
     conf: dict[str, Any]
     structure: Any
     """The StormTopology to send, but for the commands that start the components."""
 
 
-def choose_environment(project: Project, name: str | None) -> Environment:
-    """The one named, or the only one that names a Nimbus. Raises SettingsError."""
-    if name is not None:
-        return project.environment(name)
-    found = [env for env in project.environments.values() if env.stock.get("nimbus")]
-    if len(found) != 1:
-        several = f"several ({', '.join(env.name for env in found)}): say which with -e" if found else "none"
-        raise SettingsError(f'which cluster? Of the environments in {FILE} {several} have a "nimbus"')
-    return found[0]
-
-
 def plan(project: Project, said: Options) -> Plan:
     """Raises SettingsError with every fault of the environment, the name and the configuration."""
-    import os
-
     env = choose_environment(project, said.env_name)
     given = from_the_command_line(said.options, workers=said.workers, inline=False, multilang=False, debug=said.debug)
     if said.ackers is not None:
@@ -77,6 +68,12 @@ def plan(project: Project, said: Options) -> Plan:
     conf = found(lambda: storm_conf(loaded.topology, env, given, original=loaded.path.stem, stateful=stateful))
     servers = found(lambda: servers_conf(env)) if stateful else {}
     struct = found(lambda: commands.for_environment(loaded.topology.thrift_topology, env.name))
+    requirements = shipping.requirement_files(project, loaded, said.requirements)
+    if python is not None and python.virtualenv is not None and not requirements:
+        faults.append(
+            f"the virtualenv on the workers is to be installed (install_virtualenv), and there is no requirements file "
+            f"{project.virtualenvs / loaded.path.stem}.txt; write it, or name one with -r"
+        )
     if said.local_jar and said.remote_jar:
         faults.append("-j and -R: give one JAR")
     if not faults:
@@ -85,7 +82,7 @@ def plan(project: Project, said: Options) -> Plan:
         raise SettingsError(*faults)
     if stateful:
         conf |= {**servers, "stormline.app": app, "stormline.bounded": False}
-    return Plan(loaded, app, env, nimbus, python, stateful, conf, struct)
+    return Plan(loaded, app, env, nimbus, python, requirements, stateful, conf, struct)
 
 
 def jar_of(project: Project, plan: Plan, said: Options, target: Path, tell: Tell) -> Path | None:
@@ -93,8 +90,7 @@ def jar_of(project: Project, plan: Plan, said: Options, target: Path, tell: Tell
     that start the components in it."""
     made = said.local_jar
     if made is None and said.remote_jar is None:
-        files = shipping.requirement_files(project, plan.loaded, said.requirements)
-        made = shipping.build(project, plan.loaded, plan.python, files, target, tell)
+        made = shipping.build(project, plan.loaded, plan.python, plan.requirements, target, tell)
     elif made is not None and jar.is_ours(made):
         shipping.require_found(plan.loaded, made, plan.python, "its requirements")
     ours = made is None or jar.is_ours(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ class Options(NamedTuple):
 
 @click.command(short_help="Submit a topology to the Storm cluster of an environment.")
 @click.option("-n", "--name", help="The topology; else a name of its own, for another app of the main one.")
-@click.option("-N", "--override-name", "--override_name", help="Submit it under this name.")
+@click.option("-N", "--override-name", help="Submit it under this name.")
 @click.option("-e", "--environment", "env_name", help="From config.json.  [default: the one that names a nimbus]")
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of Storm's or your own.")
 @click.option("-w", "--workers", type=click.IntRange(1), help="Worker processes.  [default: one a machine]")
@@ -55,16 +56,15 @@ class Options(NamedTuple):
     help=f"Return when all executors run and a first tuple is acked, within so many seconds ({WAIT_S}). With --force "
     "the old one may drain for as long.",
 )
-@click.option("--dry-run", "--dry_run", is_flag=True, help="Show the topology, its configuration and the JAR; no more.")
+@click.option("--dry-run", is_flag=True, help="Show the topology, its configuration and the JAR; no more.")
 @click.option(
     "-j",
     "--local-jar-path",
-    "--local_jar_path",
     "local_jar",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A JAR that was built before.",
 )
-@click.option("-R", "--remote-jar-path", "--remote_jar_path", "remote_jar", help="A JAR that is on Nimbus already.")
+@click.option("-R", "--remote-jar-path", "remote_jar", help="A JAR that is on Nimbus already.")
 @click.option(
     "-r",
     "--requirements",
@@ -72,7 +72,7 @@ class Options(NamedTuple):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="What the workers need.  [default: virtualenvs/TOPOLOGY.txt]",
 )
-@click.option("--overwrite-virtualenv", "--overwrite_virtualenv", is_flag=True, help="Make the virtualenv anew.")
+@click.option("--overwrite-virtualenv", is_flag=True, help="Make the virtualenv anew.")
 @click.option(
     "--timeout",
     "timeout_ms",
@@ -114,8 +114,7 @@ def _tell(line: str) -> None:
 
 def _told_bytes(sent: int, total: int) -> None:
     """The progress of the upload, where somebody looks at it."""
-    stream = click.get_text_stream("stderr")
-    if stream.isatty():
+    if sys.stderr.isatty():
         click.echo(f"\ruploaded {sent:,} of {total:,} bytes", err=True, nl=sent == total)
 
 
@@ -135,7 +134,7 @@ def jar(start: Path, name: str | None, env_name: str | None, output: Path | None
     """Build the JAR that `submit` would send, and try every component in a copy of it. The same content gives the same
     bytes."""
     from stormline.cli import shipping, topologies
-    from stormline.cli.planning import choose_environment
+    from stormline.cli.nimbus import choose_environment
     from stormline.cli.worker_python import worker_python
 
     project = config.find_project(start)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stormline.cli.stop import StopSignals
-from stormline.cluster import deploy, nimbus
+from stormline.cluster import deploy, nimbus, requirements, virtualenvs
+from stormline.cluster.ssh import Ssh
 from stormline.core.errors import ServerError, StateError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from stormline.cli.planning import Plan
     from stormline.cli.submit import Options
+    from stormline.cluster.virtualenvs import Virtualenv
 
 DRAIN_S = 60
 QUIET_S = 2.0
@@ -44,9 +46,9 @@ class Submission:
             old = deploy.running(client, plan.app)
             if old is not None and not said.force:
                 raise StateError(_taken(plan.app, old))
-            plan.conf.setdefault(
-                "topology.workers", len(plan.env.stock.get("workers") or ()) or deploy.hosts(client) or 1
-            )
+            plan.conf.setdefault("topology.workers", len(plan.env.stock.get("workers") or deploy.hosts(client)) or 1)
+            if plan.python.virtualenv is not None:
+                self._bring_up(plan.python.virtualenv, client)
             place = said.remote_jar if jar is None else self._upload(client, jar)
             assert place is not None
             if old is None:
@@ -81,6 +83,18 @@ class Submission:
             require_durable(store, plan.env.redis or "")
         require_ready(store, plan.app, graph_fingerprint(plan.loaded.topology))
         return store
+
+    def _bring_up(self, virtualenv: Virtualenv, client: Any) -> None:
+        stock = self._plan.env.stock
+        virtualenvs.update(
+            stock.get("workers") or sorted(deploy.hosts(client)),
+            Ssh(stock.get("user") or None, stock.get("ssh_port") or None),
+            virtualenv,
+            "".join(f"{line}\n" for path in self._plan.requirements for line in requirements.read(path)),
+            overwrite=self._said.overwrite_virtualenv,
+            user=stock.get("sudo_user") or None,
+            tell=self._tell,
+        )
 
     def _upload(self, client: Any, jar: Path) -> str:
         total = jar.stat().st_size

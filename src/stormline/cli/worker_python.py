@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from stormline.cli.config import FILE, Environment
 from stormline.cluster.nimbus_settings import NimbusSettings
+from stormline.cluster.virtualenvs import Virtualenv
 from stormline.cluster.wheels import Workers
 from stormline.core.errors import SettingsError
 
@@ -19,11 +20,11 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 
 class WorkerPython(NamedTuple):
     """`command`: what starts it there. `wheels`: what they are made for; None: a virtualenv has the packages.
-    `virtualenv`: its path on the workers, if it is to be made or brought up to date by ssh."""
+    `virtualenv`: if it is to be made or brought up to date first, by ssh."""
 
     command: str
     wheels: Workers | None
-    virtualenv: str | None = None
+    virtualenv: Virtualenv | None = None
 
 
 def worker_python(env: Environment, app: str) -> WorkerPython:
@@ -43,13 +44,13 @@ def worker_python(env: Environment, app: str) -> WorkerPython:
             for key in ("python_version", "python_platform")
             if key in stock
         ]
-        root, path = stock.get("virtualenv_root"), stock.get("virtualenv_path")
-        if not path and not root:
-            faults.append(
-                f'"use_virtualenv" of {where} needs "virtualenv_root", the folder of the virtualenvs on the workers'
-            )
-        path = str(path or f"{root}/{stock.get('virtualenv_name') or app}")
-        made = WorkerPython(f"{path}/bin/python", None, path if stock.get("install_virtualenv", True) else None)
+        root = stock.get("virtualenv_root") or stock.get("virtualenv_path")
+        try:
+            there = Virtualenv.named(root, stock.get("virtualenv_name") or app, stock.get("virtualenv_flags"))
+            install = stock.get("install_virtualenv", True)
+            made = WorkerPython(f"{there.path}/bin/python", None, there if install else None)
+        except SettingsError as error:
+            faults += error.faults
     if faults:
         raise SettingsError(*faults)
     return made

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from stormline.cluster import nimbus
+from stormline.cluster import nimbus, topologies
+from stormline.cluster.topologies import Listed
 from stormline.core.errors import ServerError, SettingsError
 
 PAUSE_S: Final = 0.25
@@ -29,14 +30,14 @@ def require_name(name: str) -> None:
         )
 
 
-def running(client: Any, name: str) -> Any:
-    """The summary of the topology of this name, or None."""
-    return next((each for each in client.getClusterInfo().topologies if each.name == name), None)
+def running(client: Any, name: str) -> Listed | None:
+    """The topology of this name, or None."""
+    return next((each for each in topologies.listed(client) if each.name == name), None)
 
 
-def hosts(client: Any) -> int:
-    """Machines that have a Supervisor."""
-    return len({each.host for each in client.getClusterInfo().supervisors})
+def hosts(client: Any) -> set[str]:
+    """The machines that have a Supervisor."""
+    return {each.host for each in client.getClusterInfo().supervisors}
 
 
 def end(client: Any, name: str, wait_s: int) -> None:

@@ -53,7 +53,7 @@ def connect(
     transport = nimbus_transport.opened(Address(host, port), timeout_ms, security, name)
     try:
         protocol = TBinaryProtocolFactory().get_protocol(transport)  # type: ignore[no-untyped-call]
-        yield TClient(service or _wire().Nimbus, protocol)
+        yield TClient(service or wire().Nimbus, protocol)
     finally:
         transport.close()
 
@@ -112,14 +112,14 @@ def upload(client: Any, jar: Path, told: Callable[[int], None] = lambda sent: No
 
 def submit(client: Any, name: str, place: str, topology: Any, conf: Mapping[str, Any], *, active: bool = True) -> None:
     """Start `topology` (a StormTopology) under `name`; `place` is what `upload` returned."""
-    status = _wire().TopologyInitialStatus
-    options = _wire().SubmitOptions(initial_status=status.ACTIVE if active else status.INACTIVE)
+    status = wire().TopologyInitialStatus
+    options = wire().SubmitOptions(initial_status=status.ACTIVE if active else status.INACTIVE)
     client.submitTopologyWithOpts(name, place, json.dumps(conf), topology, options)
 
 
 def kill(client: Any, name: str, wait_s: int = 0) -> None:
     """Ask for its end; its workers have gone when it is in the cluster's list no more, and a moment later."""
-    client.killTopologyWithOpts(name, _wire().KillOptions(wait_secs=wait_s))
+    client.killTopologyWithOpts(name, wire().KillOptions(wait_secs=wait_s))
 
 
 def _leader(settings: NimbusSettings, timeout_ms: int, stack: ExitStack) -> Any:
@@ -221,7 +221,7 @@ def _nimbus(asked: Any) -> Any:
     """All of Nimbus's calls on the same connection."""
     from thriftpy2.thrift import TClient
 
-    return TClient(_wire().Nimbus, asked._iprot)  # noqa: SLF001 - thriftpy2 has no other way
+    return TClient(wire().Nimbus, asked._iprot)  # noqa: SLF001 - thriftpy2 has no other way
 
 
 @functools.cache
@@ -233,7 +233,7 @@ def _leadership() -> Any:
     return thriftpy2.load_fp(io.StringIO(_LEADER), module_name="stormline_leader_thrift").Leader
 
 
-def _wire() -> Any:
+def wire() -> Any:
     """Storm's Thrift types; streamparse makes them when it is imported, so nothing is known of them before."""
     from streamparse import thrift
 

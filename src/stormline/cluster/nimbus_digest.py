@@ -11,19 +11,20 @@ from hashlib import md5
 from typing import Final
 
 MECHANISM: Final = "DIGEST-MD5"
-SERVICE: Final = "storm_thrift_server"
+URI: Final = "storm_thrift_server/localhost"
+"""Storm's server calls itself so, on whichever host it runs, and refuses another name."""
 _PAIR: Final = re.compile(r'\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,"\s]*))\s*(?:,|$)')
 _COUNT: Final = "00000001"
 """Nonces are used once."""
 
 
 class DigestClient:
-    """One authentication. `client_nonce` is drawn, unless a test gives it."""
+    """One authentication. `client_nonce` is drawn, unless it is given."""
 
-    def __init__(self, user: str, password: str, host: str, client_nonce: str = "", service: str = SERVICE) -> None:
+    def __init__(self, user: str, password: str, *, client_nonce: str = "", uri: str = URI) -> None:
         self._user = user
         self._password = password
-        self._uri = f"{service}/{host}"
+        self._uri = uri
         self._client_nonce = client_nonce or secrets.token_urlsafe(24)
         self._expected: str | None = None
         self._error = ""

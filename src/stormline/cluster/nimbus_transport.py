@@ -28,7 +28,7 @@ def opened(address: Address, timeout_ms: int, security: Security = None, name: s
     if isinstance(security, Tls):  # Storm's TLS server reads without frames
         factory = TBufferedTransportFactory()
     elif isinstance(security, Digest):
-        client = lambda: DigestClient(security.user, security.password, name)  # noqa: E731
+        client = lambda: DigestClient(security.user, security.password)  # noqa: E731
         factory = TCySaslClientTransportFactory(client, MECHANISM)
     else:
         factory = TFramedTransportFactory()
@@ -37,7 +37,8 @@ def opened(address: Address, timeout_ms: int, security: Security = None, name: s
         transport.open()
     except TException as error:
         link.close()
-        raise ServerError(f"Nimbus at {name}:{address.port} refuses the user: {error}") from error
+        said = getattr(error, "message", None) or error
+        raise ServerError(f"Nimbus at {name}:{address.port} refuses the user or the password: {said}") from error
     except BaseException:
         link.close()
         raise
@@ -129,7 +130,10 @@ class _Socket(TSocket):
         if isinstance(self._security, Digest):
             expected = "it may not expect SASL digest, or refuse the user"
         elif isinstance(self._security, Tls):
-            expected = "it may want a certificate of ours (nimbus.thrift.tls.client.cert.path), or be no Nimbus"
+            expected = (
+                "it may want a certificate of ours (nimbus.thrift.tls.client.cert.path); or be a Storm whose log says "
+                "`UnsupportedOperationException ... getPeerCertificateChain`: 2.8.3 on Java 17 answers nobody over TLS"
+            )
         else:
             expected = "it may expect TLS or SASL (see its storm.yaml), or be no Nimbus"
         return ServerError(f"{self._address} does not answer as Nimbus: {what}; {expected}")

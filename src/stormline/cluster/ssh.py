@@ -14,45 +14,25 @@ from stormline.embedded import ports
 
 CONNECT_LIMIT_S: Final = 15
 _PAUSE_S: Final = 0.05
-_FAILED: Final = 255
+FAILED: Final = 255
 """ssh's own exit code; any other is the command's."""
+NO_CLIENT: Final = "no ssh on this machine: install it (Debian, Ubuntu: apt install openssh-client)"
 
 
 class Ssh(NamedTuple):
-    """None: what ssh's own config says. `options` go on every command line."""
+    """None: what ssh's own config says."""
 
     user: str | None = None
     port: int | None = None
-    options: tuple[str, ...] = ()
 
     def command(self, host: str, *more: str) -> list[str]:
         """The start of a command line; what runs on `host` is to follow."""
-        words = ["ssh", "-o", f"ConnectTimeout={CONNECT_LIMIT_S}", *self.options]
+        words = ["ssh", "-o", f"ConnectTimeout={CONNECT_LIMIT_S}"]
         if not sys.stdin.isatty():  # nobody is there to be asked for a password
             words += ["-o", "BatchMode=yes"]
         if self.port:
             words += ["-p", str(self.port)]
         return [*words, *more, "--", f"{self.user}@{host}" if self.user else host]
-
-
-def run(host: str, command: str, ssh: Ssh, *, stdin: str | None = None) -> str:
-    """What the shell `command` wrote to stdout on `host`. Raises ServerError, with stderr, if it or ssh failed."""
-    done = _start_and_wait([*ssh.command(host), command], stdin)
-    if done.returncode == _FAILED:
-        raise ServerError(_unreachable(host, done.stderr), retriable=True)
-    if done.returncode != 0:
-        raise ServerError(f"{host}: `{command}` ended with status {done.returncode}: {done.stderr.strip() or '-'}")
-    return done.stdout
-
-
-def start(host: str, command: str, ssh: Ssh) -> subprocess.Popen[str]:
-    """`command` on `host` with its output in a pipe. The caller ends it."""
-    try:
-        return subprocess.Popen(
-            [*ssh.command(host), command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
-        )
-    except FileNotFoundError as error:
-        raise SettingsError(_NO_CLIENT) from error
 
 
 @contextmanager
@@ -65,13 +45,13 @@ def tunnel(host: str, port: int, ssh: Ssh) -> Iterator[int]:
             ssh.command(host, *options), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
     except FileNotFoundError as error:
-        raise SettingsError(_NO_CLIENT) from error
+        raise SettingsError(NO_CLIENT) from error
     try:
         until = time.monotonic() + 2 * CONNECT_LIMIT_S
         while not ports.is_taken(local):  # ssh listens only once it has logged in
             if process.poll() is not None or time.monotonic() > until:
                 process.kill()
-                raise ServerError(_unreachable(host, _rest(process.stderr)), retriable=True)
+                raise ServerError(unreachable(host, _rest(process.stderr)), retriable=True)
             time.sleep(_PAUSE_S)
         yield local
     finally:
@@ -81,17 +61,7 @@ def tunnel(host: str, port: int, ssh: Ssh) -> Iterator[int]:
             process.stderr.close()
 
 
-_NO_CLIENT: Final = "no ssh on this machine: install it (Debian, Ubuntu: apt install openssh-client)"
-
-
-def _start_and_wait(words: list[str], stdin: str | None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(words, input=stdin or "", capture_output=True, text=True, errors="replace")
-    except FileNotFoundError as error:
-        raise SettingsError(_NO_CLIENT) from error
-
-
-def _unreachable(host: str, said: str) -> str:
+def unreachable(host: str, said: str) -> str:
     lines = [line for line in said.strip().splitlines() if not line.startswith("Warning: Permanently added")]
     return (
         f"ssh does not reach {host}: {lines[-1] if lines else 'no answer'}. "

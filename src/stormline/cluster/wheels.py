@@ -68,11 +68,13 @@ def _fetch(own: list[str], streamparse: str, workers: Workers, folder: Path, roo
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
-        (new / "own.txt").write_text("\n".join(own) + "\n")
+        indexes = [line for line in own if line.startswith("-") and not line.startswith("-c ")]
+        (new / "own.txt").write_text("".join(f"{line}\n" for line in own))
+        (new / "streamparse.txt").write_text("".join(f"{line}\n" for line in [*indexes, streamparse]))
         packages = new / "packages"
         options = [*_options(workers), "--target", str(packages)]
         _pip([*options, "-r", str(new / "own.txt")], root, named)
-        _pip([*options, "--no-deps", "--upgrade", streamparse], root, named)
+        _pip([*options, "--no-deps", "--upgrade", "-r", str(new / "streamparse.txt")], root, named)
         shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts, for the Python of this machine
         (new / _DONE).write_bytes(_bundle(packages, workers))
         if folder.exists():
