@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from stormline.cli import bench, cluster, results, resume, run, tests
+from stormline.cli import bench, cluster, controls, listing, log_level, results, resume, run, stats, submit, tail, tests
+from stormline.cli import update_virtualenv as virtualenv
 from stormline.core.errors import StormlineError
 
 INTERRUPTED = 130
@@ -59,7 +60,15 @@ def _told(error: Exception) -> Told:
     )
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# streamparse spells verbs and options with underscores: slot_usage, --override_name. Both are taken.
+@click.group(
+    cls=Verbs,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": lambda word: word.replace("_", "-"),
+    },
+)
 @click.option("--debug", is_flag=True, envvar="STORMLINE_DEBUG", help="Show tracebacks.")
 @click.option("--project", type=click.Path(file_okay=False, path_type=Path), help="The project's directory.")
 @click.pass_context
@@ -72,7 +81,10 @@ def sparse(ctx: click.Context, debug: bool, project: Path | None) -> None:
 
 
 _VERBS: list[Callable[..., Any]] = [run.run, results.results, resume.resume]
-_VERBS += [cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
+_VERBS += [submit.submit, submit.jar, cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
+_VERBS += [listing.list_, controls.kill, controls.activate, controls.deactivate, controls.rebalance, stats.stats]
+_VERBS += [tail.tail, tail.logs, tail.remove_logs, log_level.log_level, listing.worker_uptime, listing.slot_usage]
+_VERBS += [virtualenv.update_virtualenv]
 for _verb in _VERBS:
     assert isinstance(_verb, click.Command)
     sparse.add_command(_verb)

@@ -36,6 +36,8 @@ class Environment(NamedTuple):
     redis_server: str | None
     options: Mapping[str, Any]
     """Storm's settings for every topology in this environment; a topology's own win over them."""
+    stock: Mapping[str, Any]
+    """All keys as they are written: those of streamparse (`nimbus`, `workers`, ...) are read where they are used."""
 
 
 class Project(NamedTuple):
@@ -43,6 +45,8 @@ class Project(NamedTuple):
 
     root: Path
     topologies: Path
+    virtualenvs: Path
+    """Where NAME.txt holds what the workers of a topology need, as pip reads it."""
     main: str | None
     """The topology that is meant where none is named; None if the file does not say."""
     environments: Mapping[str, Environment]
@@ -103,7 +107,8 @@ def load(root: Path) -> Project:
     if faults:
         raise SettingsError(*faults)
     specs = content.get("topology_specs", "topologies/")
-    return Project(root, root / specs, content.get("main"), environments, cluster)
+    virtualenvs = root / content.get("virtualenv_specs", "virtualenvs/")
+    return Project(root, root / specs, virtualenvs, content.get("main"), environments, cluster)
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
@@ -181,9 +186,12 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         redis_port=env.get("redis_port", 0),
         redis_server=env.get("redis_server"),
         options=env.get("options") or {},
+        stock=env,
     )
 
 
+_REFERENCE = r"env:\w+|file:.+"
+_BY_REFERENCE = 'where each machine finds it: "env:NAME" or "file:PATH"'
 _Kind = Callable[[Any], str | None]
 """None if the value will do, else what it must be."""
 
@@ -194,6 +202,15 @@ def _text(value: Any) -> str | None:
 
 def _object(value: Any) -> str | None:
     return None if isinstance(value, dict) else "an object"
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+def _hosts(value: Any) -> str | None:
+    right = value is None or (isinstance(value, list) and all(isinstance(host, str) for host in value))
+    return None if right else "a list of host names"
 
 
 def _port(value: Any) -> str | None:
@@ -215,15 +232,22 @@ def _version(value: Any) -> str | None:
     return None if right else 'a version such as "2.8.3"'
 
 
+def _python_version(value: Any) -> str | None:
+    right = isinstance(value, str) and re.fullmatch(r"3\.\d+", value) and int(value[2:]) >= 11
+    return None if right else 'the workers\' Python as "3.11", which is also the oldest that will do'
+
+
 def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
-    right = isinstance(value, str) and (value == EMBEDDED or re.fullmatch(rf"{broker}(,\s*{broker})*", value))
-    return None if right else '"embedded", or brokers as "host:port,host:port"'
+    known = rf"{EMBEDDED}|{_REFERENCE}|{broker}(,\s*{broker})*"
+    right = isinstance(value, str) and re.fullmatch(known, value)
+    return None if right else f'"embedded", brokers as "host:port,host:port", or {_BY_REFERENCE}'
 
 
 def _redis_url(value: Any) -> str | None:
-    right = isinstance(value, str) and (value == EMBEDDED or value.startswith(("redis://", "rediss://", "unix://")))
-    return None if right else '"embedded", or a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
+    right = isinstance(value, str) and re.fullmatch(rf"{EMBEDDED}|{_REFERENCE}|(rediss?|unix)://.*", value)
+    urls = 'a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
+    return None if right else f'"embedded", {urls}, or {_BY_REFERENCE}'
 
 
 def _durability(value: Any) -> str | None:
@@ -269,6 +293,20 @@ _ENVIRONMENT: Mapping[str, _Kind] = {
     "redis_port": _port,
     "redis_server": _text,
     **dict.fromkeys(_OF_STREAMPARSE, _anything),
+    "use_ssh_for_nimbus": _flag,
+    "workers": _hosts,
+    "storm.thrift.transport": _text,
+    "nimbus_user": _text,
+    "nimbus_password": _text,
+    "nimbus.thrift.client.use.tls": _flag,
+    "nimbus.thrift.tls.port": _fixed_port,
+    "nimbus.thrift.tls.client.truststore.path": _text,
+    "nimbus.thrift.tls.client.cert.path": _text,
+    "nimbus.thrift.tls.client.key.path": _text,
+    "logviewer.port": _fixed_port,
+    "python": _text,
+    "python_version": _python_version,
+    "python_platform": _text,
 }
 
 

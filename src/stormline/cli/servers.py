@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from stormline.cli.config import EMBEDDED, FILE, Environment, Project
+from stormline.connectors.addresses import resolved
 from stormline.core.errors import ServerError, SettingsError
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> 
     if env.kafka is None or env.redis is None:
         yield Servers("", "", list)
         return
+    env = found_here(env)
+    assert env.kafka is not None and env.redis is not None  # noqa: PT018 - a reference leads to a text
     if env.kafka != EMBEDDED:
-        _probe_kafka(env.kafka, env)
+        probe_kafka(env.kafka, env)
     if env.redis != EMBEDDED:
         probe_redis(env.redis, env)
     if EMBEDDED not in (env.kafka, env.redis):
@@ -67,6 +70,15 @@ def require_both(env: Environment) -> None:
         )
 
 
+def found_here(env: Environment) -> Environment:
+    """With the addresses of this machine where the environment has references. Raises SettingsError."""
+    where = f'of the environment "{env.name}"'
+    return env._replace(
+        kafka=env.kafka and resolved(env.kafka, f'"kafka" {where}'),
+        redis=env.redis and resolved(env.redis, f'"redis" {where}'),
+    )
+
+
 @contextmanager
 def stored(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Redis]:
     """A client for what is stored: beside a run that is under way, or with the embedded Redis started for a moment."""
@@ -75,8 +87,9 @@ def stored(project: Project, env: Environment, on_wait: Callable[[str], None]) -
     if env.redis is None:
         raise SettingsError(f'the environment "{env.name}" in {FILE} says nothing about redis')
     if env.redis != EMBEDDED:
-        probe_redis(env.redis, env)
-        yield connect(env.redis)
+        url = resolved(env.redis, f'"redis" of the environment "{env.name}"')
+        probe_redis(url, env)
+        yield connect(url)
         return
     from stormline.embedded.servers import EmbeddedServers
 
@@ -96,7 +109,7 @@ def probe_redis(url: str, env: Environment) -> None:
         raise _unreachable("Redis", url, env, error) from error
 
 
-def _probe_kafka(brokers: str, env: Environment) -> None:
+def probe_kafka(brokers: str, env: Environment) -> None:
     """One of the brokers must take a connection; clients would try for many seconds before they say so."""
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from stormline.cluster import nimbus
 from stormline.cluster.daemon import Daemon
 from stormline.cluster.layout import Layout
+from stormline.core.errors import ServerError
 from stormline.embedded import redis
 from stormline.embedded.ports import HOST
 from stormline.embedded.process import Readiness
@@ -167,5 +168,5 @@ def _asked(port: int, question: Callable[[], bool]) -> bool:
         return False
     try:
         return question()
-    except (TException, OSError):
+    except (TException, ServerError):
         return False

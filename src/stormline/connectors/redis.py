@@ -173,22 +173,26 @@ def require_durable(client: redis.Redis, where: str) -> None:
 
 
 def begin_run(client: redis.Redis, app: str, graph: str) -> int:
-    """Number this run of the app; an older run can load nothing any more.
+    """Number this run of the app; an older run can load nothing any more. Raises as `require_ready` does."""
+    client.set(app_key(app, "graph"), graph, nx=True)
+    require_ready(client, app, graph)
+    return int(client.incr(app_key(app, "run")))
+
+
+def require_ready(client: redis.Redis, app: str, graph: str) -> None:
+    """Nothing is changed.
 
     Raises:
         StateError: the app is halted, or what is stored was made by another graph (components, keys, windows).
     """
-    why = client.get(app_key(app, "halt"))
+    why, stored = client.mget(app_key(app, "halt"), app_key(app, "graph"))
     if why is not None:
         raise StateError(f"{app} is halted: {_text(why)}")
-    client.set(app_key(app, "graph"), graph, nx=True)
-    stored = client.get(app_key(app, "graph"))
-    if _text(stored) != graph:
+    if stored is not None and _text(stored) != graph:
         raise StateError(
             f"the stored state of {app} was made by another topology (other components, keys, windows or aggregates); "
             "give this one another name with -n, or begin anew with --fresh"
         )
-    return int(client.incr(app_key(app, "run")))
 
 
 def clear(client: redis.Redis, app: str) -> int:

@@ -22,9 +22,9 @@ import msgspec
 from stormline.components.edges import Edges
 from stormline.components.host import Context, Tuple
 from stormline.components.wiring import PROGRESS, resolve
+from stormline.connectors.addresses import resolved
 from stormline.connectors.edges import ServerEdges
 from stormline.core.batch import BATCH_FIELDS, Batch
-from stormline.core.errors import SettingsError
 from stormline.core.progress import PROGRESS_FIELDS
 from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
 from stormline.multilang.pipe import STUCK_AFTER_S, Pipe
@@ -55,24 +55,9 @@ def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] 
 
 
 def server_edges(conf: Mapping[str, Any]) -> Edges:
-    return ServerEdges(brokers=resolved(conf, KAFKA), redis_url=resolved(conf, REDIS))
-
-
-def resolved(conf: Mapping[str, Any], key: str) -> str:
-    """An address from the configuration; passwords are kept out of it by `env:NAME` and `file:PATH`.
-
-    Raises SettingsError if the reference leads nowhere on this machine.
-    """
-    value = str(conf.get(key, ""))
-    kind, _, name = value.partition(":")
-    try:
-        if kind == "env":
-            return os.environ[name]
-        if kind == "file":
-            return Path(name).read_text().strip()
-    except (KeyError, OSError) as error:
-        raise SettingsError(f"{key} is {value!r}, which this worker does not have: {error}") from None
-    return value
+    """Raises SettingsError if an address is a reference that leads nowhere on this machine."""
+    brokers, redis_url = (resolved(str(conf.get(key, "")), key) for key in (KAFKA, REDIS))
+    return ServerEdges(brokers=brokers, redis_url=redis_url)
 
 
 class _Loop:
