@@ -3,31 +3,34 @@ are whose."""
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import re
-import zipfile
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cluster.conftest import JARS
 from cluster.test_cluster import until
 from faults.conftest import Project
 from oracle import purchases
 
-from stormline.cli import config, topologies
 from stormline.cli.rows import json_line
 from stormline.cluster import nimbus, processes
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
-from stormline.components.graph import graph_fingerprint
 from stormline.connectors.feed import Feed
 from stormline.connectors.feed_file import Content, CsvFile, FedRow, epoch_ms
 from stormline.connectors.feed_settings import FeedSettings
-from stormline.connectors.redis import begin_run, connect, set_ends
+from stormline.connectors.redis import connect, set_ends
 from stormline.connectors.redis_commands import app_key
 from stormline.connectors.results import Results
 from stormline.embedded.ports import HOST
 
+WHEELS = JARS.with_name("wheels")
+"""Fetched once, as the jars are."""
 TOPIC = "purchases"
 PARTITIONS = 4
 YEARS = 2
@@ -62,14 +65,25 @@ def later(date: str, number: int) -> str:
     return f"{int(date[:4]) + YEARS * number}{date[4:]}"
 
 
-def expected(number: int, *, ended: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """The rows of one repetition by the oracle: windows that the watermark has not passed are open, unless the input
-    has `ended`."""
+def fewer(file: Path) -> Path:
+    """Writes a third of the purchases to `file`, of a hundred customers: enough to be under way for a while, and few
+    results to compare."""
+    with gzip.open(purchases.FILE, "rt", newline="") as rows, gzip.open(file, "wt", newline="") as kept:
+        out = csv.writer(kept)
+        first, *others = csv.reader(rows)
+        out.writerow(first)
+        out.writerows([date, amount, int(user) % 100, items] for date, amount, user, items in others[::3])
+    return file
+
+
+def expected(file: Path, number: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows of one repetition by the oracle, before the next one is fed: windows that the watermark has not passed
+    are open."""
     open_after = later(f"1998-{LAST_DAY}", number)
-    found = purchases.rows()
+    found = purchases.rows(file)
     for row in (row for rows in found.values() for row in rows):
         row |= {name: later(row[name], number) for name in ("start", "end", "latest") if name in row}
-        if not ended and row["end"][:10] > open_after:
+        if row["end"][:10] > open_after:
             row["state"] = "open"
     return found
 
@@ -79,6 +93,7 @@ class App:
 
     def __init__(self, root: Path, settings: Settings, name: str) -> None:
         root.mkdir(exist_ok=True)
+        WHEELS.mkdir(exist_ok=True)
         self.name = name
         self.settings = settings
         self.project = Project(root)
@@ -93,6 +108,8 @@ class App:
         }
         path.write_text(json.dumps(content))
         self.client = connect(self.redis)
+        (root / ".stormline").mkdir()
+        (root / ".stormline" / "wheels").symlink_to(WHEELS)
 
     def set_parallelism(self, tasks: int, topology: str = "purchases") -> None:
         """Each component of the topology gets so many tasks, in its file."""
@@ -101,24 +118,16 @@ class App:
         with_inputs = re.sub(r"(inputs=\[\w+\])\)", rf"\1, par={tasks})", without)
         path.write_text(with_inputs.replace(".spec()", f".spec(par={tasks})"))
 
-    def submit(self, topology: str = "purchases", **options: Any) -> None:
-        loaded = topologies.load(config.find_project(self.project.root), topology)
-        jar = self.project.root / "topology.jar"
-        sources = self.project.root / "src"
-        with zipfile.ZipFile(jar, "w") as content:
-            for path in sorted(sources.rglob("*")):
-                if path.is_file() and path.suffix != ".pyc":
-                    content.write(path, f"resources/{path.relative_to(sources)}")
-        conf = {
-            **loaded.topology.config,
-            "stormline.app": self.name,
-            "stormline.run": begin_run(self.client, self.name, graph_fingerprint(loaded.topology)),
-            "stormline.kafka": self.kafka,
-            "stormline.redis": self.redis,
-            **options,
-        }
-        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
-            nimbus.submit(client, self.name, nimbus.upload(client, jar), loaded.topology.thrift_topology, conf)
+    def submit(self, *flags: str, topology: str = "purchases", **options: Any) -> None:
+        """`sparse submit`; `options`: settings of Storm's or ours, under names with "__" for dots."""
+        given = [f"-o{key.replace('__', '.')}={json.dumps(value)}" for key, value in options.items()]
+        names = ["-n", topology] if self.name == topology else ["-n", topology, "-N", self.name]
+        said = self.sparse("submit", *names, *given, *flags)
+        assert 0 == said.returncode, said.stdout + said.stderr
+
+    def sparse(self, *args: str, within_s: float = 150) -> subprocess.CompletedProcess[str]:
+        """A verb of the command line, in the environment `cluster`."""
+        return self.project.sparse(*args, "-e", "cluster", within_s=within_s)
 
     def kill(self) -> None:
         """Returns when it is in the cluster's list no more."""
@@ -128,10 +137,15 @@ class App:
 
     # Kafka
 
-    def feed(self, times: int = 1) -> dict[int, int]:
-        """So many repetitions of the purchases are in the topic afterwards; partition -> log end."""
-        file = CsvFile(self.project.root / "data" / "cdnow.csv.gz", "user_id", "date")
-        return dict(Feed(self.kafka, FeedSettings(TOPIC, Repeated(file, times), PARTITIONS)).run().ends)  # type: ignore[arg-type]
+    def feed(self, times: int = 1, *, file: Path = purchases.FILE, topic: str = TOPIC) -> dict[int, int]:
+        """So many repetitions of the file are in the topic afterwards; partition -> log end."""
+        source: Any = Repeated(CsvFile(file, "user_id", "date"), times)
+        return dict(Feed(self.kafka, FeedSettings(topic, source, PARTITIONS)).run().ends)
+
+    def read_from(self, topic: str) -> None:
+        """The spout's topic."""
+        path = self.project.root / "src" / "spouts" / "purchases.py"
+        path.write_text(path.read_text().replace(f'topic = "{TOPIC}"', f'topic = "{topic}"'))
 
     def ends_at(self, ends: dict[int, int]) -> None:
         """The input is bounded, and ends there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cluster.apps import App, expected
+from cluster.apps import App
 from cluster.test_cluster import until
 from oracle import purchases
 
@@ -13,7 +13,7 @@ from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
 
 pytestmark = pytest.mark.timeout(300)
-STRICT = {"topology.fall.back.on.java.serialization": False}
+STRICT = {"topology__fall__back__on__java__serialization": False}
 """What Kryo has no registration for ends the worker. It is so by default; here it must not depend on that."""
 
 
@@ -26,12 +26,14 @@ def test_the_main_job_equals_the_oracle(cluster: Cluster, settings: Settings, tm
     assert cluster
     app = App(tmp_path / "project", settings, f"purchases-{workers}")
     app.set_parallelism(2)
-    app.ends_at(app.feed())
-    app.submit(**{"topology.workers": workers, "stormline.bounded": True, **STRICT})
+    wanted, ends = purchases.rows(), app.feed()
+    app.ends_at(ends)
+    app.submit("--workers", str(workers), stormline__bounded=True, **STRICT)
     try:
-        until(lambda: app.rows() == expected(0, ended=True), 150)
-        for component, rows in purchases.rows().items():
-            told = app.project.sparse("results", component, "-n", app.name, "-e", "cluster", "--json")
+        until(lambda: app.committed() == sum(ends.values()), 150)
+        until(lambda: app.rows() == wanted, 30)
+        for component, rows in wanted.items():
+            told = app.sparse("results", component, "-n", app.name, "--json")
             assert rows == purchases.parsed(told.stdout), f"{component}: {told.stderr}"
         assert workers == len(cluster.status().workers)
     finally:

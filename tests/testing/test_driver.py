@@ -450,6 +450,25 @@ def test_lost_redis_data_halts_the_spout() -> None:
     assert {"input/0": 1} == tried.committed
 
 
+def test_a_halt_stops_all_tasks_until_it_is_cleared() -> None:
+    """
+    While the app is halted nothing is counted, whatever is emitted again; once it is cleared all goes on by itself.
+    """
+    tried = driver()
+    tried.send(reading(1))
+    tried.advance("3s")
+    tried.store.halted = "by hand"
+    tried.kill("bolt")
+    tried.send(reading(2))
+    tried.advance("60s")
+    told = {str(tried.status()[name][0].trouble) for name in ("input", "bolt")}
+    assert ({"halted: by hand"}, {"input/0": 1}) == (told, tried.committed)
+
+    tried.store.halted = None
+    tried.advance("60s")
+    assert ({0: ("open", 0, 2)}, {"input/0": 2}) == (counts(tried), tried.committed)
+
+
 @pytest.mark.timeout(60)
 def test_the_same_seed_is_the_same_history() -> None:
     """

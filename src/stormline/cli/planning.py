@@ -81,7 +81,7 @@ def plan(project: Project, said: Options) -> Plan:
     if faults:
         raise SettingsError(*faults)
     if stateful:
-        conf |= {**servers, "stormline.app": app, "stormline.bounded": False}
+        conf = {"stormline.bounded": False, **conf, **servers, "stormline.app": app}
     return Plan(loaded, app, env, nimbus, python, requirements, stateful, conf, struct)
 
 

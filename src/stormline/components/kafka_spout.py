@@ -15,7 +15,7 @@ from stormline.components.hosted import Hosted, positive, record_schema, require
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
-from stormline.core.errors import ServerError, SettingsError, StateError, UserCodeError
+from stormline.core.errors import Died, ServerError, SettingsError, StateError, UserCodeError
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Applied, Ended, Ends, Enter, Mark, Refused, Reply
@@ -27,6 +27,8 @@ COMMIT_EVERY_MS = 1000
 COMMIT_AFTER_MS = 100
 """A task that has caught up, with all of it acked, commits so soon after the last time."""
 RETRY_AFTER_MS = 500
+LOOK_AGAIN_MS = 5_000
+"""Whether a halt is over."""
 BATCHES_A_FETCH = 8
 """So many batches of one partition are handed over by the reader's thread at once: each time costs both threads a wait
 for the interpreter's lock."""
@@ -108,6 +110,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._entered = self._asking = self._halted = False
         self._active = False
         self._committing: dict[str, int] | None = None
+        self._failed = 0
         self._marked: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._next_progress_ms = self._next_commit_ms = self._next_ends_ms = host.now_ms()
@@ -258,8 +261,12 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def on_time(self, now_ms: int) -> None:
         self._dead.on_time(now_ms)
         if self._retry_ms is not None and now_ms >= self._retry_ms:
-            assert self._assigned is not None
-            self._enter(self._assigned)
+            self._retry_ms = None
+            if self._halted:
+                self._store.submit([Mark(self._marked, self._marked)], self._look_again)
+            else:
+                assert self._assigned is not None
+                self._enter(self._assigned)
         if self._entered and not self._halted:
             if now_ms >= self._next_progress_ms:
                 self._next_progress_ms = now_ms + PROGRESS_EVERY_MS
@@ -283,32 +290,43 @@ class KafkaSpout(Hosted, streamparse.Spout):
             self._next_ends_ms = self.host.now_ms() + PROGRESS_EVERY_MS
 
     def _commit(self) -> None:
-        """Redis first, then Kafka: so Kafka never knows more than Redis, unless Redis has lost data (S5)."""
+        """Redis first, then Kafka: so Kafka never knows more than Redis, unless Redis has lost data (S5).
+
+        After failures Redis is asked though there is nothing to write: the app may be halted.
+        """
         frontiers = {p: o for p, o in self._source.frontiers().items() if o > self._committed.get(p, -1)}
-        if not frontiers or self._committing is not None:
+        if self._committing is not None or not (frontiers or self._source.failed > self._failed):
             return
+        self._failed = self._source.failed
         self._committing = frontiers
-        self._store.submit(
-            [Mark(frontiers, {p: o for p, o in self._marked.items() if p in frontiers})], self._on_marked
-        )
+        self._store.submit([Mark(frontiers or dict(self._marked), dict(self._marked))], self._on_marked)
 
     def _on_marked(self, replies: list[Reply]) -> None:
         (reply,) = replies
         frontiers = self._committing
         if isinstance(reply, Refused):
             self._halt(reply.why)
-        elif not isinstance(reply, Applied) or frontiers is None:
+        elif not isinstance(reply, Applied) or not frontiers:
             self._committing = None
         else:
             self._marked.update(frontiers)
             self._reader.commit(frontiers)
 
     def _halt(self, why: str) -> None:
-        """Stay alive, emit nothing, say why: an operator has to look (`sparse resume`)."""
-        self._halted = True
+        """Stay alive, emit nothing, say why, until an operator has looked (`sparse resume`)."""
+        if not self._halted:
+            self.host.report_error(f"halted: {why}")
+        self._halted, self._why = True, why
         self._trouble = f"halted: {why}"
-        self.host.report_error(self._trouble)
         self._reader.want(frozenset())
+        self._retry_ms = self.host.now_ms() + LOOK_AGAIN_MS
+        self._set_due()
+
+    def _look_again(self, replies: list[Reply]) -> None:
+        (reply,) = replies
+        if isinstance(reply, Applied):
+            raise Died(f"{self.host.context.component}: the halt is over, and this task begins anew")
+        self._halt(reply.why if isinstance(reply, Refused) else self._why)
 
     def _set_due(self) -> None:
         dues = [self._dead.due_ms, self._retry_ms]

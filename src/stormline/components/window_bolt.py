@@ -35,6 +35,8 @@ FLUSH_AT_RECORDS = 20_000
 """Over all tasks of the bolt: well below what a spout lets wait for its ack, else it would stand still until the pause
 is noticed. Each flush writes a busy key anew, so that few records a flush cost more rows."""
 RETRY_AFTER_MS = 500
+LOOK_AGAIN_MS = 5_000
+"""Whether a halt is over."""
 
 
 def _key(value: Any) -> None:
@@ -180,6 +182,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
             if isinstance(slot, Loaded):
                 state.load(slot)
         self._trouble = None
+        self._halted = False
         self._state = state
         early, self._early = self._early, []
         for tup in early:
@@ -188,19 +191,40 @@ class WindowBolt(Hosted, streamparse.Bolt):
     def _refused(self, refused: Refused) -> None:
         component = self.host.context.component
         if refused.halted:
-            self._halted = True
-            self._trouble = f"halted: {refused.why}"
-            self.host.report_error(self._trouble)
+            self._halt(refused.why)
         elif refused.outdated:
             raise StateError(f"{component}: {refused.why}; this one has to stop")
         else:
             raise Fenced(f"{component}: {refused.why}")
 
+    def _halt(self, why: str) -> None:
+        """Stay alive and count nothing until an operator has looked (`sparse resume`); then load again.
+
+        What waits and what comes fails, so that a spout hears of it, and no tuple stays with Storm for ever.
+        """
+        if not self._halted:
+            self.host.report_error(f"halted: {why}")
+        self._halted = True
+        self._trouble = f"halted: {why}"
+        early, self._early = self._early, []
+        for tup in early:
+            self._turn_away(tup)
+        if self._state is not None:
+            self._let_go(self._state)
+        self._again = False
+        self._retry_ms = self.host.now_ms() + LOOK_AGAIN_MS
+        self._set_due()
+
+    def _turn_away(self, tup: Tuple) -> None:
+        (self.host.ack if tup.stream == PROGRESS else self.host.fail)(tup)
+
     # tuples
 
     def execute(self, tup: Tuple) -> None:
         state = self._state
-        if state is None:
+        if self._halted:
+            self._turn_away(tup)
+        elif state is None:
             self._early.append(tup)
         elif tup.stream == PROGRESS:
             state.observe(tup.values[0])
@@ -291,7 +315,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
 
     def _flush(self) -> None:
         state = self._state
-        if state is None or state.flying or self._halted or self._retry_ms is not None:
+        if state is None or state.flying or self._retry_ms is not None:
             return
         flushes = state.flush()
         self._dirty_since_ms = None
@@ -320,12 +344,16 @@ class WindowBolt(Hosted, streamparse.Bolt):
 
     def _reload(self, state: KeyedState) -> None:
         """Redis was restarted: what it holds is the truth. What it did not confirm is emitted again by the spout."""
+        self._let_go(state)
+        self._load(again=True)
+
+    def _let_go(self, state: KeyedState) -> None:
         for held in {id(held): held for held in state.held()}.values():
             held.waits = 0  # whatever else it waits for, it is not acked any more
             self.host.fail(held.tup)
+        self._state = None
         self._dirty_since_ms = None
         self._earlier += Counter(counted=state.counted, skipped=state.skipped, late=state.late)
-        self._load(again=True)
 
     def status(self) -> Status:
         status, state = self._status, self._state
