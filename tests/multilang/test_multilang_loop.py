@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,10 @@ LAUNCHERS = {
 }
 
 
+HEARTBEAT = {"id": "1", "comp": None, "stream": "__heartbeat", "task": -1, "tuple": []}
+SYNC = {"command": "sync"}
+
+
 class Spoken:
     """The worker's end of the pipe."""
 
@@ -56,16 +61,24 @@ class Spoken:
             frame += line
         return json.loads(frame)
 
+    def is_silent(self, within_s: float) -> bool:
+        """Nothing comes for so long."""
+        assert self.process.stdout is not None
+        return not select.select([self.process.stdout], [], [], within_s)[0]
+
 
 @contextmanager
-def child(launcher: str, component: str, name: str, folder: Path) -> Iterator[Spoken]:
-    deployment = Deployment(read_topology(PurchasesTopology), name="test", conf={})
+def child(launcher: str, component: str, name: str, folder: Path, **conf: Any) -> Iterator[Spoken]:
+    """A task of the main job; `folder` is its directory for pids, and may hold modules. `conf`: with "__" for dots."""
+    given = {key.replace("__", "."): value for key, value in conf.items()}
+    deployment = Deployment(read_topology(PurchasesTopology), name="test", conf=given)
     process = subprocess.Popen(
         [*LAUNCHERS[launcher], component],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=(folder / "stderr").open("wb"),
         cwd=ROOT / "src",
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{folder}"},
     )
     try:
         spoken = Spoken(process)
@@ -86,6 +99,12 @@ def rows() -> Rows:
     return Rows([5, 6], [1, 2], purchases, None)
 
 
+def batch(number: str) -> dict[str, Any]:
+    """A tuple of the spout's."""
+    values = [-1, "purchases.batch", "purchases:x/0", to_text(encode_rows(rows()))]
+    return {"id": number, "comp": "purchases", "stream": "batch", "task": 9, "tuple": values}
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_filter_runs_behind_either_launcher(tmp_path: Path, launcher: str) -> None:
     """
@@ -93,8 +112,7 @@ def test_a_filter_runs_behind_either_launcher(tmp_path: Path, launcher: str) -> 
     takes a batch as four values, sends its records on split by key, anchored, and acks.
     """
     with child(launcher, "bolts.large_purchases.LargePurchases", "large", tmp_path) as spoken:
-        values = [-1, "purchases.batch", "purchases:x/0", to_text(encode_rows(rows()))]
-        spoken.say({"id": "-77", "comp": "purchases", "stream": "batch", "task": 9, "tuple": values})
+        spoken.say(batch("-77"))
         heard = []
         while not heard or heard[-1]["command"] != "ack":
             heard.append(spoken.hear())
@@ -111,8 +129,8 @@ def test_heartbeats_are_answered_and_the_end_of_stdin_ends_it(tmp_path: Path) ->
     A heartbeat is answered by `sync`; when stdin ends the process ends at once.
     """
     with child("ours", "bolts.large_purchases.LargePurchases", "large", tmp_path) as spoken:
-        spoken.say({"id": "1", "comp": None, "stream": "__heartbeat", "task": -1, "tuple": []})
-        assert {"command": "sync"} == spoken.hear()
+        spoken.say(HEARTBEAT)
+        assert SYNC == spoken.hear()
         assert spoken.process.stdin is not None
         spoken.process.stdin.close()
         assert 0 == spoken.process.wait(5)
