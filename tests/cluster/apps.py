@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +59,9 @@ class Repeated(NamedTuple):
         return Content(once.total * self.times, rows, lambda: (row.key for row in rows()))
 
 
-def later(date: str, number: int) -> str:
-    """The date in the purchases' so manieth repetition."""
-    return f"{int(date[:4]) + YEARS * number}{date[4:]}"
+def later(day: str, number: int) -> str:
+    """A date, or a time, in that repetition of the purchases."""
+    return f"{int(day[:4]) + YEARS * number}{day[4:]}"
 
 
 def fewer(file: Path) -> Path:
@@ -70,7 +71,7 @@ def fewer(file: Path) -> Path:
         out = csv.writer(kept)
         first, *others = csv.reader(rows)
         out.writerow(first)
-        out.writerows([date, amount, int(user) % 100, items] for date, amount, user, items in others[::3])
+        out.writerows([day, amount, int(user) % 100, items] for day, amount, user, items in others[::3])
     return file
 
 
@@ -79,7 +80,14 @@ def expected(file: Path, number: int) -> dict[str, list[dict[str, Any]]]:
     found = purchases.rows(file)
     for row in (row for rows in found.values() for row in rows):
         row |= {name: later(row[name], number) for name in ("start", "end", "latest") if name in row}
+    for row in found["daily"]:  # there are leap days among them
+        row["end"] = f"{date.fromisoformat(row['start'][:10]) + timedelta(days=1)}T00:00:00Z"
     return found
+
+
+def stateless(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Without what becomes of a window later: the last ones stay open until a later record has come."""
+    return {name: [{**row, "state": None} for row in found] for name, found in rows.items()}
 
 
 class App:

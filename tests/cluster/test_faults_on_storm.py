@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from cluster.apps import App, components, expected, fewer
+from cluster.apps import App, components, expected, fewer, stateless
 from cluster.test_cluster import until
 
 from stormline.cluster import nimbus
@@ -77,11 +77,6 @@ def survives(under_way: UnderWay, fault: Callable[[], object]) -> None:
     until(lambda: app.committed() == end, WITHIN_S)
     assert stateless(expected(file, number)) == stateless(app.rows(number))
     assert 0 == app.late()
-
-
-def stateless(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Without what becomes of a window later: the last ones stay open until a later record has come."""
-    return {name: [{**row, "state": None} for row in found] for name, found in rows.items()}
 
 
 def kill(pids: list[int], random: Random) -> None:
