@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from kafka import KafkaProducer
-from kafka.errors import KafkaConnectionError
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import CoordinatorLoadInProgressError, KafkaConnectionError, for_code
 from kafka.partitioner.default import DefaultPartitioner
 from kafka_connector_parts import SOURCE, WAIT_S, Broker, broker_fixture, produce, records_of, topic_fixture
 
+from stormline.connectors import kafka_appender
 from stormline.connectors.feed import Fed, Feed
 from stormline.connectors.feed_file import CsvFile, epoch_ms, fed_rows, layout
 from stormline.connectors.feed_program import Program
@@ -418,6 +420,23 @@ def test_a_batch_whose_answer_is_lost_is_not_doubled(broker, settings, monkeypat
     assert len(calls) == len(set(calls)) + 2
     numbers = numbers_of(records_of(broker, settings.topic, 3))
     assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
+
+
+def test_a_broker_that_has_just_started_is_waited_for(broker, settings, monkeypatch):
+    """A real one has no producer ids to give for some seconds and says so: the feed asks again."""
+    answers = [CoordinatorLoadInProgressError] * 2
+    monkeypatch.setattr(kafka_appender, "for_code", lambda code: answers.pop() if answers else for_code(code))
+    assert Feed(broker.address, settings).run().sent == 2_500
+    assert not answers
+
+
+def test_a_fed_topic_keeps_historic_records(broker, settings):
+    """Its retention is not Kafka's week, by which records of 1997 would go within minutes."""
+    Feed(broker.address, settings).run()
+    admin = KafkaAdminClient(bootstrap_servers=broker.address)
+    described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic)], config_filter="all")
+    admin.close()
+    assert "-1" == described["topic"][settings.topic]["retention.ms"]["value"]
 
 
 @pytest.fixture
