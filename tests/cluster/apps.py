@@ -75,9 +75,14 @@ def fewer(file: Path) -> Path:
     return file
 
 
-def expected(file: Path, number: int) -> dict[str, list[dict[str, Any]]]:
-    """The rows of one repetition by the oracle, once all of its windows are closed."""
-    found = purchases.rows(file)
+def expected(file: Path, *numbers: int) -> dict[str, list[dict[str, Any]]]:
+    """The rows of these repetitions by the oracle, once all of their windows are closed."""
+    once = purchases.rows(file)
+    return {name: [row for number in numbers for row in _later(once, number)[name]] for name in once}
+
+
+def _later(once: dict[str, list[dict[str, Any]]], number: int) -> dict[str, list[dict[str, Any]]]:
+    found = {name: [dict(row) for row in rows] for name, rows in once.items()}
     for row in (row for rows in found.values() for row in rows):
         row |= {name: later(row[name], number) for name in ("start", "end", "latest") if name in row}
     for row in found["daily"]:  # there are leap days among them
@@ -159,9 +164,9 @@ class App:
         """Records that are counted for good: everything below the offsets in Redis."""
         return sum(int(offset) for offset in self.client.hvals(app_key(self.name, "commits")))
 
-    def rows(self, number: int = 0) -> dict[str, list[dict[str, Any]]]:
-        """Component -> its rows in the windows of one repetition, as `sparse results --json` shows them."""
-        years = {later(year, number) for year in ("1997", "1998")}
+    def rows(self, *numbers: int) -> dict[str, list[dict[str, Any]]]:
+        """Component -> its rows in the windows of these repetitions, as `sparse results --json` shows them."""
+        years = {later(year, number) for year in ("1997", "1998") for number in numbers}
         results = Results(self.client, self.name)
         found: dict[str, list[dict[str, Any]]] = {}
         for component in ("monthly", "daily", "alerts"):

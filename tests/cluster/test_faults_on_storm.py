@@ -144,7 +144,7 @@ def test_a_rebalance(cluster: Cluster, under_way: UnderWay) -> None:
         assert 0 == said.returncode, said.stdout + said.stderr
 
     survives(under_way, rebalance)
-    until(lambda: len(cluster.status().workers) == 3)
+    until(lambda: len(cluster.status().workers) == 3, WITHIN_S)
 
 
 def test_a_new_version_with_another_parallelism(cluster: Cluster, under_way: UnderWay) -> None:
@@ -155,7 +155,7 @@ def test_a_new_version_with_another_parallelism(cluster: Cluster, under_way: Und
     app = under_way.app
     app.set_parallelism(3)
     survives(under_way, lambda: app.submit("--force", "--workers", "2"))
-    until(lambda: len(components(cluster, app.name, "spout")) == 3)
+    until(lambda: len(components(cluster, app.name, "spout")) == 3, WITHIN_S)
     with nimbus.connect(HOST, app.settings.nimbus_port) as client:
         assert [app.name] == [each.name for each in client.getClusterInfo().topologies]
 
@@ -169,6 +169,5 @@ def test_after_all_faults_every_window_is_closed(cluster: Cluster, under_way: Un
     last = next(numbers)
     end = sum(app.feed(last + 1, file=file, topic=TOPIC).values())
     until(lambda: app.committed() == end, WITHIN_S)
-    for number in range(last):
-        wanted = expected(file, number)
-        until(lambda number=number, wanted=wanted: app.rows(number) == wanted, 30)
+    wanted = expected(file, *range(last))
+    until(lambda: app.rows(*range(last)) == wanted, 60)

@@ -31,7 +31,7 @@ def test_the_main_job_equals_the_oracle(cluster: Cluster, settings: Settings, tm
     app.submit("--workers", str(workers), stormline__bounded=True, **STRICT)
     try:
         until(lambda: app.committed() == sum(ends.values()), 150)
-        until(lambda: app.rows() == wanted, 30)
+        until(lambda: app.rows(0) == wanted, 30)
         for component, rows in wanted.items():
             told = app.sparse("results", component, "-n", app.name, "--json")
             assert rows == purchases.parsed(told.stdout), f"{component}: {told.stderr}"
