@@ -52,7 +52,12 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
         ({"envs": []}, "envs must be an object"),
         (
             {"envs": {"e": {"kafka": "localhost"}}},
-            'must be "embedded", or brokers as "host:port,host:port", got "localhost"',
+            'must be "embedded", or brokers as "host:port,host:port", or "env:NAME" or "file:PATH", where each machine '
+            'finds it, got "localhost"',
+        ),
+        (
+            {"envs": {"e": {"python_version": "3.9"}}},
+            'python_version must be the workers\' Python as "3.11", which is also the oldest that will do, got "3.9"',
         ),
         ({"envs": {"e": {"redis": "localhost:6379"}}}, 'must be "embedded", or a URL'),
         ({"envs": {"e": {"feed": []}}}, "feed must be an object"),

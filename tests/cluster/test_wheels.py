@@ -50,8 +50,8 @@ def gathered(lines: list[str], tmp_path: Path, workers: Workers = HERE) -> tuple
 def test_wheels_are_fetched_once_and_again_when_a_line_changes(
     index: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder holds the packages without their scripts; the launcher is told for which Python and machine the compiled
-    one is."""
+    """The folder holds the packages without their scripts; the launcher is told for which Python and machine the
+    compiled one is."""
     wheel(tmp_path / "index", "plain")
     wheel(tmp_path / "index", "fast", f"{TAG}-{TAG}-{PLATFORM}")
     first, told = gathered([*index, "plain", "fast"], tmp_path)

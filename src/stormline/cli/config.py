@@ -191,7 +191,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
 
 
 _REFERENCE = r"env:\w+|file:.+"
-_BY_REFERENCE = 'where each machine finds it: "env:NAME" or "file:PATH"'
+_BY_REFERENCE = '"env:NAME" or "file:PATH", where each machine finds it'
 _Kind = Callable[[Any], str | None]
 """None if the value will do, else what it must be."""
 
@@ -241,13 +241,13 @@ def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
     known = rf"{EMBEDDED}|{_REFERENCE}|{broker}(,\s*{broker})*"
     right = isinstance(value, str) and re.fullmatch(known, value)
-    return None if right else f'"embedded", brokers as "host:port,host:port", or {_BY_REFERENCE}'
+    return None if right else f'"embedded", or brokers as "host:port,host:port", or {_BY_REFERENCE}'
 
 
 def _redis_url(value: Any) -> str | None:
     right = isinstance(value, str) and re.fullmatch(rf"{EMBEDDED}|{_REFERENCE}|(rediss?|unix)://.*", value)
     urls = 'a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
-    return None if right else f'"embedded", {urls}, or {_BY_REFERENCE}'
+    return None if right else f'"embedded", or {urls}, or {_BY_REFERENCE}'
 
 
 def _durability(value: Any) -> str | None:
