@@ -78,7 +78,12 @@ class Submission:
             return True
         read = topics(self._plan.loaded)
         brokers = found_here(self._plan.env).kafka
-        return bool(read) and brokers is not None and backlog(brokers, self._plan.app, read) == 0
+        try:
+            return bool(read) and brokers is not None and backlog(brokers, self._plan.app, read) == 0
+        except ServerError as error:  # a young cluster has no coordinator of the group yet
+            if not error.retriable:
+                raise
+            return False
 
     def _ready_store(self, stack: ExitStack) -> Redis:
         """The app's Redis, durable and ready for this topology; Kafka has been asked, too."""
