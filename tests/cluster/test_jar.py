@@ -59,6 +59,9 @@ def test_the_same_content_gives_the_same_bytes(sources: Path, tmp_path: Path) ->
     first, second = made(sources, tmp_path / "1.jar"), made(copy, tmp_path / "2.jar")
 
     assert first.read_bytes() == second.read_bytes()
+    jar.write(tmp_path / "3.jar", {"b": b"1", "a": b"2"})
+    jar.write(tmp_path / "4.jar", {"a": b"2", "b": b"1"})
+    assert (tmp_path / "3.jar").read_bytes() == (tmp_path / "4.jar").read_bytes()
 
 
 def test_all_of_src_ships_but_what_is_of_this_machine(sources: Path, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_submitted_topology_counts_and_its_successor_goes_on_from_there(
         f"    open({str(tmp_path / 'post')!r}, 'w').write(str(options['topology.workers']))\n"
     )
     buy(settings, 300)
-    code, said = project.sparse("submit", "-n", APP, "--wait", "120")
+    code, said = project.sparse("submit", "-n", APP, "--wait", "240")
     assert 0 == code, said
     assert "6 of 6 executors run" in said
     assert counted(settings) > 0
@@ -223,7 +223,7 @@ def test_a_stock_topology_runs_in_a_virtualenv_of_the_workers(
     try:
         code, said = project.sparse(
             *("submit", "-n", "printing", "-N", name, "-o", f"stock.notes={tmp_path}", "-o", "stock.words=20"),
-            *("--wait", "120"),
+            *("--wait", "240"),
         )
         assert 0 == code, said
         until(lambda: len((tmp_path / "acked").read_text().split()) == 20)

@@ -52,6 +52,7 @@ def test_the_command_line_wins_over_the_topology_and_that_over_the_environment(t
 
     found = conf(env, words_most=8)
 
+    assert 3 == conf(env, words_least=3)["words.least"]
     assert (2, 8, 60) == (found["words.least"], found["words.most"], found["topology.message.timeout.secs"])
     assert 10 == conf(environment(tmp_path))["topology.message.timeout.secs"]
     assert "topology.message.timeout.secs" not in conf(environment(tmp_path), stateful=False)
