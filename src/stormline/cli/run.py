@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
 @click.option("-n", "--name", help="The topology; else a name of its own, for another app of the main one.")
-@click.option(
-    "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
-)
+@click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
 @click.option("-t", "--time", "seconds", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option("--follow", is_flag=True, help="Go on when the feed is processed, until Ctrl-C or -t.")
 @click.option("--fresh", is_flag=True, help="Begin anew: forget the results, state and offsets of this app.")
@@ -52,7 +50,7 @@ class Options(NamedTuple):
     """What was said on the command line."""
 
     name: str | None
-    env_name: str
+    env_name: str | None
     seconds: float | None
     follow: bool
     fresh: bool
