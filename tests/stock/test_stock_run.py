@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from stock.test_stock_components import first
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 30
+HOSTINGS = [("--workers", "3"), ("--multilang",), ("--inline",)]
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def wait_for(process: subprocess.Popen[str], notes: Path, name: str, count: int)
             continue
 
 
-@pytest.mark.parametrize("flags", [("--workers", "3"), ("--multilang",), ("--inline",)], ids=" ".join)
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
 def test_the_word_count_runs_in_every_hosting(project: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """
     Counts are exact and each tuple is acked once, whether tasks share a process or not; SIGTERM ends it with 0.
@@ -100,21 +102,49 @@ def test_a_shell_component_runs_in_a_worker(project: Path, tmp_path: Path) -> No
     assert upper == sorted(ast.literal_eval(line.split(" ", 3)[3])[0] for line in lines(tmp_path, "noted"))
 
 
-def test_logs_have_component_and_task(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
+def test_logs_have_component_and_task(project: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """
-    What a component prints and logs is in `logs/<app>/worker-<n>.log` and on the screen, with its component and task.
+    What a component prints and logs is in `logs/<app>/worker-<n>.log` and on the screen, each line once, with its
+    component and task; and one hint.
     """
-    with running(project, tmp_path, "printing", "--workers", "2", words=3) as process:
+    with running(project, tmp_path, "printing", *flags, words=3) as process:
         wait_for(process, tmp_path, "acked", 3)
     printed = process.stdout.read()
     logged = "".join(path.read_text() for path in (project / "logs" / "printing").glob("worker-*.log"))
 
     for text in (printed, logged):
-        assert "(task " in text
-        assert "print() belongs" in text
-    assert {"run.log", "worker-0.log", "worker-1.log"} <= {
-        path.name for path in (project / "logs" / "printing").iterdir()
-    }
+        assert 1 == len(re.findall(r"prints \(task \d+\): print\(\) ", text)), text
+        for word in first(3):
+            for line in (f"I saw {word}", f"logged {word}"):
+                found = [said for said in text.splitlines() if said.endswith(line)]
+                assert first(3).count(word) == len(found), text
+                assert all(1 == said.count("prints (task ") for said in found), text
+    assert logs_of(flags) <= {path.name for path in (project / "logs" / "printing").iterdir()}
+
+
+def logs_of(flags: tuple[str, ...]) -> set[str]:
+    """The files that a run with these flags writes."""
+    workers = int(flags[1]) if "--workers" in flags else 1
+    return {f"worker-{number}.log" for number in range(workers)} | ({"run.log"} if workers > 1 else set())
+
+
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
+def test_an_orderly_end_waits_for_tuples_that_nobody_tracks(
+    project: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """
+    A spout without ids above a batching bolt: after SIGTERM the pending batch is still sent at its tick and arrives.
+    """
+    with running(project, tmp_path, "careless", *flags, words=16) as process:
+        wait_for(process, tmp_path, "emitted", 16)
+    counts: Counter[str] = Counter()
+    for line in lines(tmp_path, "noted"):
+        word, count = ast.literal_eval(line.split(" ", 3)[3])
+        counts[word] += count
+
+    assert 0 == process.returncode
+    assert Counter(first(16)) == counts
 
 
 def test_a_component_that_never_starts_ends_the_run(project: Path, tmp_path: Path) -> None:

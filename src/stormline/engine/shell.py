@@ -27,7 +27,7 @@ from stormline.core.status import Status
 from stormline.engine.child import END, Child, LogGate
 from stormline.engine.hosts import SpoutHost
 from stormline.engine.stock import LEVELS, NO_METRICS, WAIT_KEY
-from stormline.multilang.plain import shortened
+from stormline.multilang.traces import shortened
 
 HEARTBEAT_EVERY_MS = 1_000
 MOST_NEXTS = 16
@@ -324,7 +324,10 @@ class ShellSpout(ShellTask):
             raise self._child.died(f"sends the command {message.command!r}, which a spout has not")
         if not self._open:
             return  # pystorm's `raise_exception` sends one too many
-        if self._open.popleft() == "next":
+        closed = self._open.popleft()
+        if closed == "deactivate":
+            self._status.settled = True  # whatever it has left, it is not asked for it
+        elif closed == "next":
             self._nexts -= 1
             if self._open:
                 self._child.flush_soon()
