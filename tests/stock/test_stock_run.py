@@ -147,6 +147,21 @@ def test_an_orderly_end_waits_for_tuples_that_nobody_tracks(
     assert Counter(first(16)) == counts
 
 
+def test_a_worker_that_never_answers_is_killed_and_started_again(project: Path, tmp_path: Path) -> None:
+    """
+    A component that hangs holds up its whole worker, with the spout in it. After the subprocess time-out the worker is
+    killed, the user is told at which line it was, and the spout goes on in a new one.
+    """
+    silence = ("-o", "topology.subprocess.timeout.secs=2")
+    with running(project, tmp_path, "hanging", "--workers", "2", *silence, words=8) as process:
+        wait_for(process, tmp_path, "activated", 2)
+    printed = process.stdout.read()
+
+    assert "said nothing for 2 s and is killed; where it was:\n" in printed
+    assert 1 <= len(re.findall(r'  File ".*counting.py", line \d+ in process', printed))
+    assert "stormline/engine" not in printed
+
+
 def test_a_component_that_never_starts_ends_the_run(project: Path, tmp_path: Path) -> None:
     """
     Three deaths before anything was done: the error has the user's traceback; no restart for ever.

@@ -40,6 +40,13 @@ def component_conf(topology: Mapping[str, Any], own: Mapping[str, Any]) -> tuple
     return {**topology, **{key: value for key, value in own.items() if key not in ignored}}, ignored
 
 
+def longest_silence_ms(conf: Mapping[str, Any]) -> int:
+    """So long may a child or a worker say nothing, not even in answer to a heartbeat, before it is killed. As
+    `ShellBolt` has it: `topology.subprocess.timeout.secs`, else `supervisor.worker.timeout.secs`."""
+    keys = ("topology.subprocess.timeout.secs", "supervisor.worker.timeout.secs")
+    return 1000 * next((secs for key in keys if (secs := positive(conf, key)) is not None), 30)
+
+
 def positive(conf: Mapping[str, Any], key: str) -> int | None:
     """A whole number above 0; None if it is not set. Anything else is the user's mistake."""
     value = conf.get(key)

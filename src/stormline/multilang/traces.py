@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def told(error: BaseException, tup: Any = None) -> str:
     trim(error)
     during = f" while processing Tuple {shortened(repr(tup))}" if tup else ""
     return f"Python {type(error).__name__} raised{during}\n{''.join(traceback.format_exception(error))}"
+
+
+def innermost(dump: str) -> str:
+    """Of the last stack in what `faulthandler` wrote: the frames above those of the framework; if there are none, the
+    first."""
+    frames = [
+        line for line in dump.rpartition("(most recent call first):")[2].splitlines() if line.startswith('  File "')
+    ]
+    of_user = list(takewhile(lambda line: not of_framework(line.split('"')[1]), frames))
+    return "\n".join(of_user or frames[:1])
 
 
 def shortened(text: str, most: int = 300) -> str:

@@ -1,6 +1,7 @@
 """Bolts that count words, in as many ways as streamparse has."""
 
 import os
+import time
 from collections import Counter
 
 from spouts.verses import note
@@ -170,6 +171,17 @@ class BrokenBolt(Bolt):
     def process(self, tup):
         if tup.values.word == "dog":
             raise ValueError("no dogs")
+        self.emit(tup.values)
+
+
+class HangingBolt(Bolt):
+    """Never comes back from one of the words."""
+
+    outputs = ["word"]
+
+    def process(self, tup):
+        while tup.values.word == "dog":
+            time.sleep(60)
         self.emit(tup.values)
 
 
