@@ -1,4 +1,4 @@
-"""A stock streamparse project runs unchanged, in process and as children on the multilang pipe."""
+"""A stock streamparse project runs unchanged: in one process, over several workers, as children on multilang pipes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from stormline.embedded.servers import EmbeddedServers
 
 WORDS = ["the", "cat", "and", "the", "dog", "and", "the", "bird"]
 
-pytestmark = pytest.mark.parametrize("multilang", [False, True], ids=["inline", "multilang"])
+
+@pytest.fixture(params=["inline", "workers", "multilang"])
+def multilang(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether tasks are children; with `workers` they are spread over three workers instead."""
+    if request.param == "workers":
+        monkeypatch.setattr(Run, "workers", 3)
+    return bool(request.param == "multilang")
 
 
 @pytest.fixture
