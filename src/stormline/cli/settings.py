@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from stormline.core.errors import SettingsError
@@ -48,6 +51,15 @@ def with_environment(topology: TopologySpec, environment: Mapping[str, Any]) -> 
     """The topology's own settings over those of the environment; without a number of workers, one for each core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return replace(topology, conf={WORKERS: cores, **environment, **topology.conf})
+
+
+def of_a_run(name: str, logs: Path) -> dict[str, Any]:
+    """What Storm tells a component of where and as what it runs."""
+    return {
+        "storm.id": f"{name}-1-{int(time.time())}",
+        "storm.log.dir": str(logs),
+        "storm.local.hostname": socket.gethostname(),
+    }
 
 
 def _yaml(text: str) -> Any:
