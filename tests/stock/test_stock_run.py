@@ -19,7 +19,7 @@ import pytest
 from stock.test_stock_components import first
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 30
+WITHIN_S = 60
 HOSTINGS = [("--workers", "3"), ("--multilang",), ("--inline",)]
 
 
@@ -89,6 +89,52 @@ def test_the_word_count_runs_in_every_hosting(project: Path, tmp_path: Path, fla
     assert 0 == process.returncode
     assert {str(number): 1 for number in range(1, 201)} == Counter(lines(tmp_path, "acked"))
     assert sorted(values) == sorted(line.split(" ", 3)[3] for line in lines(tmp_path, "noted"))
+
+
+@pytest.mark.parametrize(("environment", "tasks"), [("prod", 3), ("local", 1)])
+def test_flags_mean_what_they_mean_to_streamparse(project: Path, tmp_path: Path, environment: str, tasks: int) -> None:
+    """
+    `-t` ends the run after so many seconds, with 0; `-e` picks among the parallelism hints of a component; `-o` wins
+    over `Topology.config`; `--debug` logs each emitted tuple with the tasks that it goes to.
+    """
+    with running(project, tmp_path, "by_environment", "-e", environment, "-t", "2", "--debug", words=9) as process:
+        process.wait(WITHIN_S)
+    printed = process.stdout.read()
+    logged = "".join(path.read_text() for path in (project / "logs" / "by_environment").glob("worker-*.log"))
+    emits = re.findall(r"DEBUG +words \(task \d+\): emits \['\w+'\] on stream 'default' to tasks \[(\d+)\]", logged)
+
+    assert 0 == process.returncode, printed
+    assert "stopping" in printed
+    assert 9 == len(lines(tmp_path, "acked"))
+    assert 9 == len(emits)
+    assert tasks == len(set(emits))
+    assert {"run.log", "worker-0.log", "worker-1.log"} <= {
+        path.name for path in (project / "logs" / "by_environment").iterdir()
+    }
+
+
+@pytest.mark.parametrize("flags", [(), ("--strict",)], ids=["at once", "strict"])
+def test_what_a_dead_worker_held_fails_at_once_or_times_out(
+    project: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """
+    Worker 1 has the bolt that holds all tuples, worker 0 the spout. When 1 is killed, all fail although nothing ever
+    times out; with `--strict` nothing fails before the time-out does it, when a new worker has long been started.
+    """
+    timeout = (
+        ("-o", "topology.enable.message.timeouts=false") if not flags else ("-o", "topology.message.timeout.secs=4")
+    )
+    log = project / "logs" / "held" / "run.log"
+    with running(project, tmp_path, "held", "--workers", "2", *timeout, *flags, words=6) as process:
+        wait_for(process, tmp_path, "held", 6)
+        (pid,) = re.findall(r"worker 1 is process (\d+)", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        wait_for(process, tmp_path, "failed", 6)
+        started = len(re.findall(r"worker 1 is process", log.read_text()))
+
+    assert sorted(map(str, range(1, 7))) == sorted(lines(tmp_path, "failed"))
+    assert [] == lines(tmp_path, "acked")
+    assert not flags or 2 == started
 
 
 def test_a_shell_component_runs_in_a_worker(project: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Bolts that count words, in as many ways as streamparse has."""
 
 import os
-import time
+import signal
 from collections import Counter
 
 from spouts.verses import note
@@ -181,8 +181,18 @@ class HangingBolt(Bolt):
 
     def process(self, tup):
         while tup.values.word == "dog":
-            time.sleep(60)
+            signal.pause()
         self.emit(tup.values)
+
+
+class HoldingBolt(Bolt):
+    """Neither acks nor fails anything."""
+
+    outputs = ["word"]
+    auto_ack = False
+
+    def process(self, tup):
+        note(self.storm_conf, "held", tup.values.word)
 
 
 class PatientBolt(BrokenBolt):
