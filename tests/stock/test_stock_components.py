@@ -69,12 +69,17 @@ def test_the_redis_word_count_counts_in_redis(tmp_path: Path, multilang: bool, r
 
 def test_batches_are_sent_at_ticks_and_acked_then(tmp_path: Path, multilang: bool) -> None:
     """
-    A BatchingBolt holds its tuples until the second tick, then sends one tuple for each key and acks them all.
+    A BatchingBolt holds its tuples until a tick, then sends one tuple for each key and acks them all. A slow machine
+    may need more than one batch.
     """
     with Run("batching", tmp_path, multilang=multilang, stock_words=16) as run:
         run.until(lambda: len(run.noted("acked")) == 16)
-    noted = [line.split(" ", 3)[3] for line in run.noted("noted")]
-    assert sorted(repr([word, count]) for word, count in Counter(first(16)).items()) == sorted(noted)
+    noted = [ast.literal_eval(line.split(" ", 3)[3]) for line in run.noted("noted")]
+    words: Counter[str] = Counter()
+    for word, count in noted:
+        words[word] += count
+    assert Counter(first(16)) == words
+    assert max(count for _, count in noted) > 1
 
 
 def test_a_bolt_with_a_timer_thread_runs_as_a_child(tmp_path: Path, multilang: bool) -> None:
