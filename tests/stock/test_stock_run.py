@@ -113,6 +113,25 @@ def test_flags_mean_what_they_mean_to_streamparse(project: Path, tmp_path: Path,
     }
 
 
+def test_an_inline_run_with_a_seed_is_the_same_each_time(project: Path, tmp_path: Path) -> None:
+    """
+    The order in which tuples are emitted and counted is drawn by the seed: one order a seed, another for another.
+    """
+    orders = []
+    for number, seed in enumerate(("3", "3", "4")):
+        notes = tmp_path / str(number)
+        notes.mkdir()
+        with running(project, notes, "wordcount", "--inline", "--seed", seed, "--debug", words=40) as process:
+            wait_for(process, notes, "acked", 40)
+        log = (project / "logs" / "wordcount" / "worker-0.log").read_text()
+        (project / "logs" / "wordcount" / "worker-0.log").unlink()
+        orders.append(re.findall(r"\w+ \(task \d+\): emits .*", log))
+
+    assert 80 <= len(orders[0])
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
 @pytest.mark.parametrize("flags", [(), ("--strict",)], ids=["at once", "strict"])
 def test_what_a_dead_worker_held_fails_at_once_or_times_out(
     project: Path, tmp_path: Path, flags: tuple[str, ...]

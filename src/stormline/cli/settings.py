@@ -17,7 +17,7 @@ WORKERS = "topology.workers"
 
 
 def from_the_command_line(
-    options: Sequence[str], *, workers: int | None, inline: bool, multilang: bool, debug: bool
+    options: Sequence[str], *, workers: int | None, inline: bool, seed: int | None, multilang: bool, debug: bool
 ) -> dict[str, Any]:
     """`-o key=value` and the flags that are settings; values are read as YAML, as streamparse does.
 
@@ -36,6 +36,8 @@ def from_the_command_line(
     hostings = ["--inline"] * inline + ["--multilang"] * multilang + ["--workers"] * (workers is not None)
     if len(hostings) > 1:
         faults.append(f"{' and '.join(hostings)}: give one of them; each says where tasks live")
+    if seed is not None and not inline:
+        faults.append(f"--seed {seed} needs --inline: only in one thread can the order of things be drawn")
     if faults:
         raise SettingsError(*faults)
     if inline or multilang:

@@ -81,7 +81,7 @@ def start_up(
     deployment = Deployment(topology, name=loaded.app, conf=conf)
     hosting: Hosting
     if forked is None:
-        hosting = InThisProcess(deployment, edges(deployment.conf), clock)
+        hosting = InThisProcess(deployment, edges(deployment.conf), clock, said.seed)
     else:
         hosting = forked.workers(
             deployment, clock, lambda level, text: screen.say(_told(level, text)), strict=said.strict
