@@ -52,7 +52,12 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
         ({"envs": []}, "envs must be an object"),
         (
             {"envs": {"e": {"kafka": "localhost"}}},
-            'must be "embedded", or brokers as "host:port,host:port", got "localhost"',
+            'must be "embedded", or brokers as "host:port,host:port", or "env:NAME" or "file:PATH", where each machine '
+            'finds it, got "localhost"',
+        ),
+        (
+            {"envs": {"e": {"python_version": "3.9"}}},
+            'python_version must be the workers\' Python as "3.11", which is also the oldest that will do, got "3.9"',
         ),
         ({"envs": {"e": {"redis": "localhost:6379"}}}, 'must be "embedded", or a URL'),
         ({"envs": {"e": {"feed": []}}}, "feed must be an object"),
@@ -92,6 +97,24 @@ def test_an_unknown_environment_is_told_with_those_that_exist(tmp_path: Path) ->
         config.load(tmp_path).environment("locl")
 
 
+@pytest.mark.parametrize(
+    ("environments", "found"),
+    [(["prod"], "prod"), (["embedded", "prod"], "embedded"), (["prod", "test"], None)],
+    ids=["the only one", "embedded", "neither"],
+)
+def test_without_e_the_embedded_environment_is_meant_or_the_only_one(
+    tmp_path: Path, environments: list[str], found: str | None
+) -> None:
+    """A stock project with one environment needs no `-e`, as with streamparse; among several somebody has to choose."""
+    (tmp_path / "config.json").write_text(json.dumps({"envs": {name: {} for name in environments}}))
+    project = config.load(tmp_path)
+    if found is not None:
+        assert found == project.environment(None).name
+    else:
+        with pytest.raises(SettingsError, match="say which with -e: prod, test"):
+            project.environment(None)
+
+
 def test_the_project_is_found_from_below_and_missed_outside(tmp_path: Path) -> None:
     """Any directory under the one with config.json is in the project; a directory beside it is not."""
     below = tmp_path / "project" / "src" / "bolts"
@@ -105,7 +128,7 @@ def test_the_project_is_found_from_below_and_missed_outside(tmp_path: Path) -> N
 def test_the_configuration_of_this_repository_is_right() -> None:
     """The repository's own config.json has no faults and its default environment needs no server."""
     project = config.find_project(Path(__file__).parent)
-    env = project.environment(config.DEFAULT_ENVIRONMENT)
+    env = project.environment(None)
     assert (env.kafka, env.redis) == ("embedded", "embedded")
     assert set(env.feed) == {"purchases", "trades"}
     assert project.main == "purchases"

@@ -16,7 +16,6 @@ from stormline.core.errors import SettingsError
 
 FILE = "config.json"
 EMBEDDED = "embedded"
-DEFAULT_ENVIRONMENT = "embedded"
 
 
 class Environment(NamedTuple):
@@ -63,8 +62,15 @@ class Project(NamedTuple):
         """Where runs write their logs, each app in a folder of its own."""
         return self.root / "logs"
 
-    def environment(self, name: str) -> Environment:
-        """Raises SettingsError if there is none of this name."""
+    def environment(self, name: str | None) -> Environment:
+        """None: the embedded one, or (as streamparse does) the only one. Raises SettingsError if there is none of this
+        name."""
+        if name is None:
+            if EMBEDDED not in self.environments and len(self.environments) > 1:
+                raise SettingsError(
+                    f"config.json has several environments; say which with -e: {', '.join(self.environments)}"
+                )
+            name = EMBEDDED if len(self.environments) != 1 else next(iter(self.environments))
         if name not in self.environments:
             raise SettingsError(
                 f'config.json has no environment "{name}"{did_you_mean(name, self.environments)}; '
@@ -191,7 +197,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
 
 
 _REFERENCE = r"env:\w+|file:.+"
-_BY_REFERENCE = 'where each machine finds it: "env:NAME" or "file:PATH"'
+_BY_REFERENCE = '"env:NAME" or "file:PATH", where each machine finds it'
 _Kind = Callable[[Any], str | None]
 """None if the value will do, else what it must be."""
 
@@ -241,13 +247,13 @@ def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
     known = rf"{EMBEDDED}|{_REFERENCE}|{broker}(,\s*{broker})*"
     right = isinstance(value, str) and re.fullmatch(known, value)
-    return None if right else f'"embedded", brokers as "host:port,host:port", or {_BY_REFERENCE}'
+    return None if right else f'"embedded", or brokers as "host:port,host:port", or {_BY_REFERENCE}'
 
 
 def _redis_url(value: Any) -> str | None:
     right = isinstance(value, str) and re.fullmatch(rf"{EMBEDDED}|{_REFERENCE}|(rediss?|unix)://.*", value)
     urls = 'a URL as "redis://host:6379/0" (rediss:// for TLS, unix:// for a socket)'
-    return None if right else f'"embedded", {urls}, or {_BY_REFERENCE}'
+    return None if right else f'"embedded", or {urls}, or {_BY_REFERENCE}'
 
 
 def _durability(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from stormline.cli.config import Environment, Project
 from stormline.cli.nimbus import choose_environment
 from stormline.cli.settings import from_the_command_line
 from stormline.cli.starting import keeps_state
-from stormline.cli.storm_conf import servers_conf, storm_conf
+from stormline.cli.storm_conf import faults_of, servers_conf, storm_conf
 from stormline.cli.worker_python import WorkerPython, asked_here, worker_python
 from stormline.cluster import commands, deploy, jar, nimbus_settings
 from stormline.cluster.nimbus_settings import NimbusSettings
@@ -47,7 +47,9 @@ class Plan:
 def plan(project: Project, said: Options) -> Plan:
     """Raises SettingsError with every fault of the environment, the name and the configuration."""
     env = choose_environment(project, said.env_name)
-    given = from_the_command_line(said.options, workers=said.workers, inline=False, multilang=False, debug=said.debug)
+    given = from_the_command_line(
+        said.options, workers=said.workers, inline=False, multilang=False, debug=said.debug, seed=None
+    )
     if said.ackers is not None:
         given["topology.acker.executors"] = said.ackers
     loaded = topologies.load(project, said.name)
@@ -87,7 +89,10 @@ def plan(project: Project, said: Options) -> Plan:
 
 def jar_of(project: Project, plan: Plan, said: Options, target: Path, tell: Tell) -> Path | None:
     """The JAR to send: the one given, or one made at `target`; None if it is on Nimbus. Then the plan has the commands
-    that start the components in it."""
+    that start the components in it. Hooks have been called: what they have changed is looked at."""
+    faults = faults_of(plan.conf, stateful=plan.stateful)
+    if faults:
+        raise SettingsError(*faults)
     made = said.local_jar
     if made is None and said.remote_jar is None:
         made = shipping.build(project, plan.loaded, plan.python, plan.requirements, target, tell)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from stormline.cli.config import EMBEDDED, FILE, Environment, Project
-from stormline.connectors.addresses import resolved
+from stormline.connectors.addresses import resolved, shown
 from stormline.core.errors import ServerError, SettingsError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def probe_kafka(brokers: str, env: Environment) -> None:
 
 def _unreachable(what: str, where: str, env: Environment, error: Exception) -> ServerError:
     return ServerError(
-        f"{what} at {where} does not answer: {error}.\n"
+        f"{what} at {shown(where)} does not answer: {error}.\n"
         f'Start it, or correct "{what.lower()}" of the environment "{env.name}" in {FILE}; '
         f"-e {EMBEDDED} needs no server.",
         retriable=True,

@@ -32,19 +32,23 @@ def storm_conf(
     }
     if conf.get("topology.debug"):
         conf["pystorm.log.level"] = "debug"
-    faults = [*_faults(conf, stateful=stateful)]
-    faults += [
-        f"{key} has a password in it, which everybody who may look at the cluster would see. Let the workers find it "
-        "by themselves, in their environment or in a file"
-        for key, value in conf.items()
-        if has_password(json.dumps(value, default=str))
-    ]
+    faults = faults_of(conf, stateful=stateful)
     serializer = env.stock.get("serializer", "json")
     if serializer != "json":
         faults.append(f'"serializer" of the environment "{env.name}" is {serializer!r}; Storm 2 has none but json')
     if faults:
         raise SettingsError(*faults)
     return conf
+
+
+def faults_of(conf: Mapping[str, Any], *, stateful: bool) -> list[str]:
+    """What of a configuration must not be submitted."""
+    return [*_unsound(conf, stateful=stateful)] + [
+        f"{key} has a password in it, which everybody who may look at the cluster would see. Let the workers find it "
+        "by themselves, in their environment or in a file"
+        for key, value in conf.items()
+        if has_password(json.dumps(value, default=str))
+    ]
 
 
 def servers_conf(env: Environment) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def servers_conf(env: Environment) -> dict[str, Any]:
     return {"stormline.kafka": env.kafka, "stormline.redis": env.redis}
 
 
-def _faults(conf: Mapping[str, Any], *, stateful: bool) -> Iterator[str]:
+def _unsound(conf: Mapping[str, Any], *, stateful: bool) -> Iterator[str]:
     for key in ("topology.workers", "topology.message.timeout.secs"):
         value = conf.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

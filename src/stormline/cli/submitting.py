@@ -62,9 +62,28 @@ class Submission:
                     raise
             self._tell(f"{plan.app} is submitted to {plan.env.name}")
             if said.wait_s is not None:
-                runs = deploy.wait_until_runs(client, plan.app, within_s=said.wait_s, acks=said.active, tell=self._tell)
-                if not runs:
-                    self._tell(f"{plan.app}: every executor runs, and no tuple was acked yet: is there input?")
+                acked = deploy.wait_until_runs(
+                    client, plan.app, within_s=said.wait_s, enough=self._nothing_to_ack, tell=self._tell
+                )
+                if not acked:
+                    self._tell(f"{plan.app}: every executor runs, but no tuple was acked yet; is there input?")
+
+    def _nothing_to_ack(self) -> bool:
+        """Whether no first ack is to be waited for: it is inactive, or all records in Kafka are counted."""
+        from stormline.cli.run import topics
+        from stormline.cli.servers import found_here
+        from stormline.connectors.kafka import backlog
+
+        if not self._said.active:
+            return True
+        read = topics(self._plan.loaded)
+        brokers = found_here(self._plan.env).kafka
+        try:
+            return bool(read) and brokers is not None and backlog(brokers, self._plan.app, read) == 0
+        except ServerError as error:  # a young cluster has no coordinator of the group yet
+            if not error.retriable:
+                raise
+            return False
 
     def _ready_store(self, stack: ExitStack) -> Redis:
         """The app's Redis, durable and ready for this topology; Kafka has been asked, too."""

@@ -14,8 +14,6 @@ from stormline.core.errors import ServerError, SettingsError
 PAUSE_S: Final = 0.25
 GONE_WITHIN_S: Final = 60.0
 """How long Nimbus may take to forget a topology, after the seconds that the kill was to wait."""
-ACKED_WITHIN_S: Final = 15.0
-"""Once every executor runs: without input there is none."""
 _ILLEGAL: Final = re.compile(r"[/.:\\]")
 Tell = Callable[[str], None]
 
@@ -85,14 +83,14 @@ def progress(client: Any, name: str) -> Progress | None:
     return Progress(len(info.executors), sum(each.stats is not None for each in info.executors), acked, lines)
 
 
-def wait_until_runs(client: Any, name: str, *, within_s: float, acks: bool, tell: Tell) -> bool:
-    """Until all executors have reported and, with `acks`, a first tuple is acked; new errors are told. False if there
-    was no ack soon after. Raises ServerError if not all executors run by then."""
+def wait_until_runs(client: Any, name: str, *, within_s: float, enough: Callable[[], bool], tell: Tell) -> bool:
+    """Until all executors have reported and a first tuple is acked, or they have and it is `enough`; new errors are
+    told. False if they all run, but nothing is acked within the time. Raises ServerError if not all of them run."""
     until = time.monotonic() + within_s
     told, seen = "", set[str]()
-    all_run = False
     while True:
         now = progress(client, name)
+        all_run = False
         line = "Nimbus has not assigned it yet" if now is None or not now.executors else ""
         if now is not None and now.executors:
             line = f"{now.running} of {now.executors} executors run"
@@ -100,9 +98,8 @@ def wait_until_runs(client: Any, name: str, *, within_s: float, acks: bool, tell
                 if error not in seen:
                     seen.add(error)
                     tell(error)
-            if now.running == now.executors and not all_run:
-                all_run, until = True, min(until, time.monotonic() + ACKED_WITHIN_S)
-            if now.running == now.executors and (now.acked or not acks):
+            all_run = now.running == now.executors
+            if all_run and (now.acked or enough()):
                 tell(f"{name}: {line}" + (", and a first tuple is acked" if now.acked else ""))
                 return True
         if line != told:

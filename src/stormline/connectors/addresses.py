@@ -9,7 +9,7 @@ from typing import Final
 
 from stormline.core.errors import SettingsError
 
-_WITH_PASSWORD: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^/@:\s]*:[^/@\s]+@", re.IGNORECASE)
+_WITH_PASSWORD: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://[^/@:\s]*:)[^/@\s]+@", re.IGNORECASE)
 
 
 def resolved(value: str, what: str) -> str:
@@ -27,6 +27,11 @@ def resolved(value: str, what: str) -> str:
 
 def is_reference(value: str) -> bool:
     return value.startswith(("env:", "file:"))
+
+
+def shown(value: str) -> str:
+    """For a message: without the password."""
+    return _WITH_PASSWORD.sub(r"\1...@", value)
 
 
 def has_password(value: str) -> bool:

@@ -33,6 +33,7 @@ class ServerEdges:
         task_index: int,
         task_count: int,
         max_batch: int,
+        timestamps: bool,
         on_event: Callable[..., None],
         post: Post,
     ) -> KafkaReader:
@@ -45,6 +46,7 @@ class ServerEdges:
             task_index=task_index,
             task_count=task_count,
             max_batch=max_batch,
+            timestamps=timestamps,
             on_event=on_event,
             post=post,
         )

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
 from kafka.errors import (
     GroupIdNotFoundError,
     KafkaError,
@@ -135,6 +136,30 @@ def reset_group(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: 
         }
         if refused:
             raise ServerError(f"Kafka did not reset the offsets of group {group}: {', '.join(sorted(refused))}")
+
+
+def backlog(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: int = TIMEOUT_MS) -> int:
+    """Offsets of these topics that the group has not committed, and are still there; a topic that does not exist has
+    none. Raises ServerError."""
+    with _admin(brokers, f"ask how far group {group} is", timeout_ms) as admin:
+        wanted = sorted(set(topics) & set(admin.list_topics()))
+        partitions = [
+            TopicPartition(topic["name"], each["partition_index"])
+            for topic in (admin.describe_topics(wanted) if wanted else ())
+            for each in topic["partitions"]
+        ]
+        try:
+            committed = admin.list_group_offsets({group: None})[group]
+        except GroupIdNotFoundError:
+            committed = {}
+        first, end = (
+            admin.list_partition_offsets(dict.fromkeys(partitions, spec))
+            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        )
+        return sum(
+            max(0, end[each].offset - max(first[each].offset, committed[each].offset if each in committed else 0))
+            for each in partitions
+        )
 
 
 @contextmanager

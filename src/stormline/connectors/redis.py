@@ -16,6 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from stormline.connectors.addresses import shown
 from stormline.connectors.redis_commands import SCRIPTS, app_key, command, reply
 from stormline.core.errors import ServerError, SettingsError, StateError
 from stormline.core.requests import Flush, Gone, Load, Refused, Reply, Request, Unknown
@@ -158,13 +159,13 @@ def require_durable(client: redis.Redis, where: str) -> None:
     try:
         settings = {k: v for name in ("append*", "maxmemory-policy") for k, v in client.config_get(name).items()}
     except redis.RedisError as error:
-        raise ServerError(f"Redis at {where} does not answer: {error}", retriable=True) from error
+        raise ServerError(f"Redis at {shown(where)} does not answer: {error}", retriable=True) from error
     wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
     have = {_text(k): _text(v) for k, v in settings.items()}
     wrong = [name for name, value in wanted.items() if have.get(name) != value]
     if wrong:
         raise SettingsError(
-            f"Redis at {where} may lose results that it has confirmed: "
+            f"Redis at {shown(where)} may lose results that it has confirmed: "
             + ", ".join(f"{name} is {have.get(name, 'unknown')}" for name in wrong)
             + ".\nSet it with: "
             + "; ".join(f"redis-cli CONFIG SET {name} {wanted[name]}" for name in wrong)

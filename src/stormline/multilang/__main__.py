@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
+
+from stormline.multilang.traces import trim
 
 
 def stdout_aside() -> int:
@@ -42,7 +45,12 @@ def main() -> None:
     words = [word for argument in sys.argv[1:] for word in argument.split()]
     sys.path[:0] = [path for path in (os.path.join(os.getcwd(), "resources"), os.getcwd()) if os.path.isdir(path)]
     out = stdout_aside()
-    serve(component(words[-1]), out)
+    try:
+        serve(component(words[-1]), out)
+    except Exception as error:  # whatever the user's code raises as it starts
+        trim(error)
+        traceback.print_exception(error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,20 @@ def run(target: str) -> None:
         refuse(fault, 1)
     ship(root)
     from stormline.multilang.__main__ import component, serve, stdout_aside
+    from stormline.multilang.traces import trim
 
     out = stdout_aside()
     try:
         found = component(target)
-    except Exception:  # whatever the user's module raises ends the process, and Storm is told first
-        refuse(traceback.format_exc(), out)
-    serve(found, out)
+    except Exception as error:  # whatever the user's module raises ends the process, and Storm is told first
+        trim(error)
+        refuse("".join(traceback.format_exception(error)), out)
+    try:
+        serve(found, out)
+    except Exception as error:  # in the user's code, with Storm's words to it on their way
+        trim(error)
+        traceback.print_exception(error)
+        os._exit(1)
 
 
 def check(targets: "list[str]") -> None:

@@ -29,6 +29,7 @@ from stormline.core.progress import PROGRESS_FIELDS
 from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
 from stormline.multilang.pipe import STUCK_AFTER_S, Pipe
 from stormline.multilang.prints import LogLines, Prints, storm_level
+from stormline.multilang.traces import trim
 
 STATUS_EVERY_MS = 100
 KAFKA, REDIS, LOCAL = "stormline.kafka", "stormline.redis", "stormline.local"
@@ -45,8 +46,9 @@ def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] 
     try:
         pipe.start()
         _Loop(component, pipe, edges or server_edges).run()
-    except Exception:  # whatever a component raises ends the process, as Storm expects, and stands in its log
-        trace = traceback.format_exc()
+    except Exception as error:  # whatever a component raises ends the process, as Storm expects, and stands in its log
+        trim(error)
+        trace = "".join(traceback.format_exception(error))
         pipe.send({"command": "error", "msg": trace})
         pipe.flush()
         print(trace, file=sys.stderr, flush=True)  # noqa: T201 - the worker's log
