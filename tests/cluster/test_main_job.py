@@ -24,7 +24,7 @@ def test_the_main_job_equals_the_oracle(cluster: Cluster, settings: Settings, tm
     closed, and nothing but texts and numbers went between the workers.
     """
     assert cluster
-    app = App(tmp_path / "project", settings, f"purchases-{workers}")
+    app = App(tmp_path / "project", settings, f"on-{workers}-workers")
     app.set_parallelism(2)
     wanted, ends = purchases.rows(), app.feed()
     app.ends_at(ends)
