@@ -33,8 +33,8 @@ def log_level(
 ) -> None:
     """Show the log levels that are set for a topology's workers, or change them while it runs; nothing is restarted.
 
-    What Python components log passes the logger org.apache.storm.task.DefaultShellLogHandler or that of Storm's
-    ShellBolt and ShellSpout, with the level it was logged with.
+    What Python components log goes through the loggers org.apache.storm.spout.ShellSpout and
+    org.apache.storm.task.ShellBolt.
     """
     from stormline.cluster import topologies
 
