@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     "wanted",
     multiple=True,
     metavar="LOGGER=LEVEL[:SECONDS]",
-    help="Set the level of a logger, ROOT for all, for so many seconds (0: for good). May be repeated.",
+    help="Set the level of a logger, ROOT for all; with SECONDS not for good (workers look every half minute). "
+    "May be repeated.",
 )
 @click.option("-r", "--remove", "removed", multiple=True, metavar="LOGGER", help="Take a level back. May be repeated.")
 @nimbus.on_topology
@@ -65,4 +66,5 @@ def _level(text: str, known: tuple[str, ...]) -> tuple[str, tuple[str, int]]:
 def _ends(level: Level) -> str:
     if level.until_s is None:
         return "never"
-    return f"in {tables.duration(max(0, level.until_s - time.time()))}, then {level.then or 'as before'}"
+    left = level.until_s - time.time()
+    return f"in {tables.duration(left)}, then {level.then or 'as before'}" if left > 0 else "has ended"

@@ -19,7 +19,7 @@ CHUNK: Final = 307_200
 TIMEOUT_MS: Final = 10_000
 _PAUSE_S: Final = 0.3
 
-_LEADER: Final = """
+LEADERSHIP: Final = """
 struct NimbusSummary { 1: string host, 2: i32 port, 4: bool isLeader, 5: string version, 6: i32 tlsPort }
 struct SupervisorAssignments {}
 exception AuthorizationException { 1: required string msg }
@@ -225,7 +225,7 @@ def _leadership() -> Any:
 
     import thriftpy2
 
-    return thriftpy2.load_fp(io.StringIO(_LEADER), module_name="stormline_leader_thrift").Leader
+    return thriftpy2.load_fp(io.StringIO(LEADERSHIP), module_name="stormline_leader_thrift").Leader
 
 
 def wire() -> Any:
