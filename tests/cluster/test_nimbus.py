@@ -322,7 +322,7 @@ def test_tls_fails_with_the_reason(secure: HonestNimbus, certificates: Path) -> 
     known = Tls(certificates / "nimbus.pem", *own)
 
     def told(host: str, security: Tls | None, port: int = secure.port) -> str:
-        return refused(NimbusSettings("prod", (Address(host, port),), security), timeout_ms=5000)
+        return refused(NimbusSettings("prod", (Address(host, port),), security), timeout_ms=2000)
 
     assert "certificate that does not count for localhost" in told("localhost", Tls(None, *own))
     assert f"certificate that does not count for {HOST}" in told(HOST, known)
