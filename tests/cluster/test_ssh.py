@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,15 +174,33 @@ def test_following_shows_each_files_lines_until_the_connection_ends(place: Place
 
 def followers(folder: Path) -> list[int]:
     """The `tail` processes on files of this folder."""
+    return running("tail", str(folder))
+
+
+def running(program: str, argument: str) -> list[int]:
+    """The processes of `program` with `argument` in one of theirs."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if command[0].endswith(b"tail") and any(str(folder).encode() in word for word in command):
+        if command[0].endswith(program) and any(argument in word for word in command[1:]):
             found.append(int(process.name))
     return found
+
+
+@pytest.mark.parametrize("end", [hosts.stop, subprocess.Popen.kill], ids=["stop", "death"])
+@pytest.mark.parametrize("machine", [MACHINE, "localhost"])
+def test_a_program_that_goes_on_ends_with_what_started_it(
+    sshd: Sshd, machine: str, end: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    """Even one that writes nothing, so that it could not notice: when it is stopped, and when our end dies."""
+    seconds = str(1_000_000 + free_port())
+    with hosts.start(machine, f"sleep {seconds}", sshd.access) as process:
+        until(lambda: running("sleep", seconds))
+        end(process)
+    until(lambda: not running("sleep", seconds))
 
 
 def test_removing_keeps_what_a_running_topology_writes(place: Place, tmp_path: Path) -> None:
