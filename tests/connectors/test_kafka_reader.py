@@ -7,9 +7,9 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka_connector_parts import WAIT_S, Broker, Inbox, broker_fixture, produce, topic_fixture
 
 from stormline.connectors.kafka import delete_topic, ensure_topic
+from stormline.connectors.kafka_columns import Columns
 from stormline.connectors.kafka_partition import Partition, own_addresses
 from stormline.connectors.kafka_reader import KafkaReader
-from stormline.connectors.kafka_records import Columns
 from stormline.core.events import Assigned, Committed, Fetched, Trouble
 
 broker, topic = broker_fixture, topic_fixture
@@ -27,6 +27,7 @@ class Reading:
             task_index=task[0],
             task_count=task[1],
             max_batch=max_batch,
+            timestamps=False,
             on_event=self.inbox.events.append,
             post=self.inbox.post,
         )

@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
-from stormline.connectors.kafka_records import column_records, encode_batch, varint
+from stormline.connectors.kafka_columns import column_records
+from stormline.connectors.kafka_records import encode_batch, varint
 
 HERE = TopicPartition("t", 0)
 MAYBE_BYTES = st.none() | st.binary(max_size=300)
@@ -43,8 +46,9 @@ def read(kind, data: bytes, *, at: int = 0, aborted=()):
     max_batch=st.integers(1, 50),
     start=st.integers(0, 60),
     compression=st.sampled_from([0, 1]),
+    timestamps=st.booleans(),
 )
-def test_columns_hold_what_kafka_python_reads(batches, gap, max_batch, start, compression):
+def test_columns_hold_what_kafka_python_reads(batches, gap, max_batch, start, compression, timestamps):
     """Every record of kafka-python's own decoder, in its order, in batches of at most max_batch, and its position."""
     data, offset = b"", 0
     for records in batches:
@@ -52,7 +56,7 @@ def test_columns_hold_what_kafka_python_reads(batches, gap, max_batch, start, co
         offset += len(records) + gap  # what compaction leaves between
     start = min(start, offset - gap - 1)  # a broker answers with no batch that lies wholly below
     theirs, their_position = read(Fetcher.PartitionRecords, data, at=start)
-    ours, our_position = read(column_records(max_batch), data, at=start)
+    ours, our_position = read(column_records(max_batch, timestamps=timestamps), data, at=start)
     assert [row for columns in ours for row in zip(*columns, strict=True)] == [
         (r.offset, r.timestamp, r.key, r.value) for r in theirs
     ]
@@ -108,11 +112,39 @@ def test_aborted_records_are_left_out_and_the_position_passes_them():
     class Aborted:
         producer_id, first_offset = 9, 0
 
-    taken, position = read(column_records(10), aborted + kept, aborted=[Aborted])
+    taken, position = read(column_records(10, timestamps=True), aborted + kept, aborted=[Aborted])
     assert [columns.values for columns in taken] == [[b"kept"]]
     assert position == 4
-    taken, position = read(column_records(10), aborted, aborted=[Aborted])
+    taken, position = read(column_records(10, timestamps=True), aborted, aborted=[Aborted])
     assert (taken, position) == ([], 3)
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_offsets_of_a_batch_that_compaction_has_thinned_out_are_its_own(timestamps):
+    """Gaps between the records of one batch are kept, and times, keys and values belong to their offsets."""
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 20)
+    for offset in (0, 2, 5):
+        builder.append(offset, 1000 + offset, b"k%d" % offset, b"v%d" % offset, [])
+    data = bytes(builder.build()) + batch_of([(9, None, b"v6", False)], first_offset=6)
+    (columns,), position = read(column_records(10, timestamps=timestamps), data)
+    assert [tuple(column) for column in columns] == [
+        (0, 2, 5, 6),
+        (1000, 1002, 1005, 9),
+        (b"k0", b"k2", b"k5", None),
+        (b"v0", b"v2", b"v5", b"v6"),
+    ]
+    assert position == 7
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_a_topic_that_takes_the_time_of_its_broker_gives_that_time(timestamps):
+    """LogAppendTime (attribute bit 3): each record has the time of its batch, whatever its producer wrote."""
+    data = bytearray(batch_of([(1, b"k", b"v", False), (2, b"k", b"v", False)]))
+    data[22] |= 0x08
+    data[35:43] = (777).to_bytes(8, "big")  # the batch's largest timestamp
+    data[17:21] = calc_crc32c(bytes(data[21:])).to_bytes(4, "big")
+    (columns,), _ = read(column_records(10, timestamps=timestamps), bytes(data))
+    assert list(columns.timestamps_ms) == [777, 777]
 
 
 @pytest.mark.parametrize("at", [70, 100])
@@ -121,4 +153,4 @@ def test_a_damaged_batch_is_an_error(at):
     data = bytearray(batch_of([(1, b"key", b"value", False)] * 5))
     data[at] ^= 0x40
     with pytest.raises(CorruptRecordError, match="offset 0"):
-        read(column_records(10), bytes(data))
+        read(column_records(10, timestamps=True), bytes(data))

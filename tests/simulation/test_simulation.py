@@ -50,7 +50,8 @@ def _commits_what_was_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forgets_what_is_included(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Included, "of", lambda included, lane, partition: set())
+    patch.setattr(Included, "has", lambda included, lane, partition, offset: False)
+    patch.setattr(Included, "touches", lambda included, lane, partition, first, last: False)
 
 
 def _prunes_without_a_floor(patch: pytest.MonkeyPatch) -> None:
@@ -67,8 +68,18 @@ def _prunes_without_a_floor(patch: pytest.MonkeyPatch) -> None:
 
 
 def _confuses_lanes(patch: pytest.MonkeyPatch) -> None:
-    of = Included.of
-    patch.setattr(Included, "of", lambda included, lane, partition: of(included, "", partition))
+    for name in ("add", "has", "touches"):
+        method = getattr(Included, name)
+        patch.setattr(Included, name, lambda included, lane, *others, method=method: method(included, "", *others))
+
+
+def _takes_its_own_tuples_for_all(patch: pytest.MonkeyPatch) -> None:
+    add = Included.add
+
+    def up_to_its_end(included: Included, lane: str, partition: str, first: int, last: int) -> None:
+        add(included, lane, partition, 0, last)  # a high-water mark
+
+    patch.setattr(Included, "add", up_to_its_end)
 
 
 def _takes_older_flushes(patch: pytest.MonkeyPatch) -> None:
@@ -101,6 +112,7 @@ def _closes_before_all_are_heard(patch: pytest.MonkeyPatch) -> None:
         (_forgets_what_is_included, "I1 I3"),
         (_prunes_without_a_floor, "I1 I3"),
         (_confuses_lanes, "I4 I1"),
+        (_takes_its_own_tuples_for_all, "I4 I1"),
         (_takes_older_flushes, "I1 I3 I4 I6"),
         (_takes_flushes_of_anyone, "I1 I3 I4 I6"),
         (_ignores_what_is_unacked, "I2 I3"),

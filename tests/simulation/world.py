@@ -98,7 +98,8 @@ class Spout:
         self.discover()
 
     def discover(self) -> None:
-        """Take up the partitions that are known now (S1)."""
+        """Take up the partitions that are known now (S1). Records of one that was not known at the beginning may be
+        late: some bolt does not know of it, or has passed it."""
         world = self.world
         mine = {f"t/{p}": world.committed[p] for p in range(world.known) if p % world.spouts == self.index}
         new = {p: o for p, o in mine.items() if p not in self.source.partitions}
@@ -107,6 +108,8 @@ class Spout:
         self.source.partition_count = max(self.source.partition_count, world.known)
         for partition, start in new.items():
             self.source.assign(partition, start, start, world.now_ms)
+            if int(partition[2:]) >= world.known_at_first:
+                world.unknown_to.add(f"{partition[2:]}:")
             if start > 0:
                 self.marked[partition] = start
 
@@ -259,7 +262,7 @@ class World:
         self.rules = Rules("K", Tumbling(SIZE_MS), Aggregation({"ids": Identities()}, Output), self.lateness_ms)
         self.logs = [self._log(random.randint(3, 14)) for _ in range(partitions)]
         self.gaps = [{o for o in range(len(log)) if random.random() < 0.1} for log in self.logs]
-        self.known = partitions if random.random() < 0.7 else 1
+        self.known = self.known_at_first = partitions if random.random() < 0.7 else 1
         self.produced = [random.randint(0, len(log)) for log in self.logs]
         self.committed = [0] * partitions
         self.idle_from = [len(log) for log in self.logs]
@@ -465,9 +468,7 @@ class World:
         self.revive()
 
     def add_partitions(self, spout: Spout) -> None:
-        """Records of a partition that some bolt does not know of, or has passed, may be late."""
         if len(spout.source.partitions) < sum(p % self.spouts == spout.index for p in range(self.known)):
-            self.unknown_to |= {f"{p}:" for p in range(1, len(self.logs))}
             spout.discover()
 
     def revive(self) -> None:

@@ -72,6 +72,7 @@ class Edges(Protocol):
         task_index: int,
         task_count: int,
         max_batch: int,
+        timestamps: bool,
         on_event: Callable[[ReaderEvent], None],
         post: Callable[[Callable[[], None]], None],
     ) -> Reader: ...

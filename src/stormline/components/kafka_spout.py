@@ -100,6 +100,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             task_index=tasks.index(context.task),
             task_count=len(tasks),
             max_batch=self.max_batch * BATCHES_A_FETCH,
+            timestamps=self.event_time is None,
             on_event=self._on_event,
             post=host.post,
         )

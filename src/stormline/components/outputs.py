@@ -40,11 +40,12 @@ class Outputs:
         tuples: list[tuple[str, Any]] = []
         if self._plain:
             tuples += [(DEFAULT, plain_values(record)) for record in kept.rows.values]
-        if self._batch and kept.rows.offsets:
-            tuples.append((BATCH, Batch(-1, f"{here}.{BATCH}", partition, kept.rows)))
-        for split, keys in zip(self.splits, kept.keys, strict=True):
-            batches = split.batches(f"{here}.{split.stream}", partition, kept.rows, keys)
-            tuples += [(split.stream, batch) for batch in batches]
+        for rows, keys in kept.pieces():
+            if self._batch and rows.offsets:
+                tuples.append((BATCH, Batch(-1, f"{here}.{BATCH}", partition, rows)))
+            for split, column in zip(self.splits, keys, strict=True):
+                batches = split.batches(f"{here}.{split.stream}", partition, rows, column)
+                tuples += [(split.stream, batch) for batch in batches]
         return tuples
 
 

@@ -26,6 +26,7 @@ class ServerEdges:
         task_index: int,
         task_count: int,
         max_batch: int,
+        timestamps: bool,
         on_event: Callable[..., None],
         post: Post,
     ) -> KafkaReader:
@@ -36,6 +37,7 @@ class ServerEdges:
             task_index=task_index,
             task_count=task_count,
             max_batch=max_batch,
+            timestamps=timestamps,
             on_event=on_event,
             post=post,
         )

@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from stormline.connectors.kafka import reason
-from stormline.connectors.kafka_records import Columns
+from stormline.connectors.kafka_columns import Columns
 from stormline.core.events import Fetched, Standing
 
 AHEAD_RECORDS = 8_000

@@ -24,9 +24,9 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaTimeoutError, LogTruncationError, OffsetOutOfRangeError, RetriableError
 
 from stormline.connectors.kafka import ClientMaker, client_settings, partition_name, reason, unreachable
+from stormline.connectors.kafka_columns import column_records
 from stormline.connectors.kafka_commits import Commits
 from stormline.connectors.kafka_partition import Partition, lost, own_addresses, standings
-from stormline.connectors.kafka_records import column_records
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 
 FETCH_BYTES = 512 * 1024
@@ -57,6 +57,7 @@ class KafkaReader:
         task_index: int,
         task_count: int,
         max_batch: int,
+        timestamps: bool,
         on_event: Callable[[ReaderEvent], None],
         post: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -66,6 +67,7 @@ class KafkaReader:
         self._task_index = task_index
         self._task_count = task_count
         self._max_batch = max_batch
+        self._timestamps = timestamps
         self._on_event = on_event
         self._post = post
         self._granted: set[str] = set()  # these two belong to the component's thread
@@ -148,7 +150,7 @@ class KafkaReader:
         )
         # kafka-python has no public way to take another decoder; the project pins its minor version, and the tests of
         # this file fail if the name changes. Each "record" of `poll` is then a batch of up to max_batch.
-        consumer._fetcher.PartitionRecords = column_records(self._max_batch)
+        consumer._fetcher.PartitionRecords = column_records(self._max_batch, timestamps=self._timestamps)
         return consumer
 
     def _assign(self, consumer: Any, maker: ClientMaker) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from stormline.core.included import Ranges
 from stormline.core.requests import (
     Applied,
     Counted,
@@ -36,7 +37,7 @@ SCRIPTS = {
 
 _pack = msgspec.msgpack.encode
 _floor = msgspec.msgpack.Decoder(dict[str, int]).decode
-_included = msgspec.msgpack.Decoder(dict[str, dict[str, list[int]]]).decode
+_included = msgspec.msgpack.Decoder(Ranges).decode
 
 
 class WindowEntry(msgspec.Struct):

@@ -6,7 +6,9 @@ encoded in one go. The four names are the fields of every `batch` and `by_<compo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 BATCH_FIELDS = ("slot", "lane", "partition", "records")
@@ -15,8 +17,9 @@ BATCH_FIELDS = ("slot", "lane", "partition", "records")
 class Rows(NamedTuple):
     """The records of a batch, column by column; all lists have one length, in the order of the offsets.
 
-    A record that a user function turned into several stands several times with one offset, never cut over two batches:
-    its outputs are counted all together or not at all.
+    Between the first offset and the last there is no other record of this partition and lane for the task that the
+    batch goes to. A record that a user function turned into several stands several times with one offset, never cut
+    over two batches: its outputs are counted all together or not at all.
     """
 
     offsets: list[int]
@@ -29,6 +32,16 @@ class Rows(NamedTuple):
     def at(self, indices: Sequence[int]) -> Rows:
         """The rows at these indices."""
         return Rows(*(column and list(map(column.__getitem__, indices)) for column in self))  # type: ignore[arg-type]
+
+    def piece(self, rows: slice) -> Rows:
+        return Rows(*(column and column[rows] for column in self))  # type: ignore[arg-type]
+
+
+def pieces(offsets: Sequence[int], broken: Iterable[int]) -> list[slice]:
+    """How to cut rows with these offsets so that no tuple reaches over a broken origin: a keyed bolt takes a tuple's
+    range for counted, and a broken record is not."""
+    bounds = sorted({0, len(offsets), *(bisect_left(offsets, offset) for offset in broken)})
+    return [slice(first, end) for first, end in pairwise(bounds)]
 
 
 class Batch(NamedTuple):

@@ -2,7 +2,7 @@
 a flush holds, and when a tuple may be acked.
 
 Nothing here reads, writes or tells time: batches, progress and replies come in, effects go out. A record counts once
-for each lane, whatever is replayed: below the floor or in the included offsets it is skipped. A tuple is acked after a
+for each lane, whatever is replayed: below the floor or in the included ranges it is skipped. A tuple is acked after a
 confirmed flush that began after it was applied, in every slot it touched.
 """
 
@@ -32,6 +32,7 @@ class BrokenRecord(NamedTuple):
     offset: int
     value: Any
     error: Exception
+    slot: int
 
 
 class KeyedState:
@@ -48,8 +49,10 @@ class KeyedState:
         self.unflushed = 0
         """Records counted since the last flush was begun."""
         self._slots: dict[int, KeyedSlot] = {}
-        self._newest: dict[tuple[str, str], int] = {}
-        """Lane and partition -> no slot includes an offset above this one."""
+        self._included = Included()
+        """What every slot includes besides its own: the tuples that this object applied whole."""
+        self._own = False
+        """Some slot may have ranges of its own: loaded ones, or of tuples with broken records."""
         self._latest_ms = NEVER
         """The highest watermark of any slot."""
         self._tables: dict[int, list[Window | None]] = {}
@@ -65,10 +68,8 @@ class KeyedState:
             if self.rules.trigger is not None:
                 window.fired = set(w.results)
             slot.windows[w.start_ms] = window
+        self._own |= bool(loaded.included)
         self._slots[loaded.slot] = slot
-        for lane, partitions in loaded.included.items():
-            for partition, offsets in partitions.items():
-                self._newest[lane, partition] = max(self._newest.get((lane, partition), -1), *offsets)
         self._latest_ms = max(self._latest_ms, NEVER if slot.watermark_ms is None else slot.watermark_ms)
         self.view.raise_floor(loaded.floor)
 
@@ -82,9 +83,7 @@ class KeyedState:
         slots = slots_of(rows.keys)
         touched = {number: self._slots[number] for number in set(slots)}
         broken = (self._count_fresh if self._fresh(batch, slots) else self._count_origins)(batch, slots)
-        newest = max(rows.offsets, default=-1)
-        if newest > self._newest.get((batch.lane, batch.partition), -1):
-            self._newest[batch.lane, batch.partition] = newest
+        self._include(batch, slots, broken)
         for slot in touched.values():
             if slot.dirty:
                 slot.held.append(held)
@@ -102,18 +101,30 @@ class KeyedState:
             return False
         if offsets[0] < self.view.floor.get(partition, 0) or not all(map(lt, offsets, offsets[1:])):
             return False
-        if offsets[0] > self._newest.get((lane, partition), -1):
-            return True
-        # Batches of one partition may overtake each other, where several tasks work above this one.
-        included = {number: self._slots[number].included.of(lane, partition) for number in set(slots)}
-        return not any(offset in included[number] for offset, number in zip(offsets, slots, strict=True))
+        place = lane, partition, offsets[0], offsets[-1]
+        if self._included.touches(*place):
+            return False
+        return not self._own or not any(self._slots[number].included.touches(*place) for number in set(slots))
+
+    def _include(self, batch: Batch, slots: list[int], broken: list[BrokenRecord]) -> None:
+        """What was counted now or before counts no more. Without a partition there is no origin to remember."""
+        lane, partition, offsets = batch.lane, batch.partition, batch.records.offsets
+        if not partition or not offsets:
+            return
+        if not broken:
+            self._included.add(lane, partition, offsets[0], offsets[-1])
+            return
+        self._own = True
+        bad = {(each.offset, each.slot) for each in broken}
+        for offset, number in zip(offsets, slots, strict=True):
+            if (offset, number) not in bad:
+                self._slots[number].included.add(lane, partition, offset, offset)
 
     def _count_fresh(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """What `_count_origins` does, for a fresh batch: this is what runs for nearly every record."""
         rows, state_of, latest_ms = batch.records, self._slots, self._latest_ms
         add, span = self.rules.aggregation.add, self.rules.windower.span
         tally = Counter(slots)
-        included = {number: state_of[number].included.of(batch.lane, batch.partition) for number in tally}
         broken: list[BrokenRecord] = []
         start_ms = end_ms = 0
         table: list[Window | None] = []
@@ -134,10 +145,9 @@ class KeyedState:
                         states = window.rows
                         states[key] = add(states.get(key), value)
                         window.dirty.add(key)
-                    included[number].add(offset)
                 break
             except Exception as error:  # as below; the loop goes on behind the broken record
-                broken.append(BrokenRecord(offset, value, error))
+                broken.append(BrokenRecord(offset, value, error, number))
                 tally[number] -= 1
         for number, count in tally.items():
             if count:
@@ -153,17 +163,15 @@ class KeyedState:
         broken: list[BrokenRecord] = []
         for (offset, number), outputs in _origins(rows, slots).items():
             slot = self._slots[number]
-            # Without a partition there is no origin to remember: such records are counted whenever they come.
-            included = slot.included.of(lane, partition) if partition else set()
-            if offset < floor or offset in included:
+            known = self._included.has(lane, partition, offset) or slot.included.has(lane, partition, offset)
+            if offset < floor or known:
                 self.skipped += len(outputs)
                 continue
             try:
                 slot.counted += slot.count_together(self.rules, batch.partition, outputs)
             except Exception as error:  # user code may raise anything; what it raised on is set aside whole
-                broken.append(BrokenRecord(offset, outputs[0].value, error))
+                broken.append(BrokenRecord(offset, outputs[0].value, error, number))
                 continue
-            included.add(offset)
             slot.dirty = True
             self.unflushed += len(outputs)
         return broken
@@ -195,6 +203,11 @@ class KeyedState:
     def flush(self) -> list[Flush]:
         """One flush for each slot with changes and none on its way (K4): absolute values, one sequence higher."""
         self.unflushed = 0
+        self._included.prune(self.view.floor)
+        if self._own:
+            for slot in self._slots.values():
+                slot.included.prune(self.view.floor)
+            self._own = any(slot.included for slot in self._slots.values())
         return [self._begin(n, slot) for n, slot in self._slots.items() if slot.dirty and slot.flight is None]
 
     def _begin(self, number: int, slot: KeyedSlot) -> Flush:
@@ -214,7 +227,7 @@ class KeyedState:
             self.owner,
             slot.sequence,
             dict(self.view.floor),
-            slot.included.prune(self.view.floor),
+            slot.included.with_those_of(self._included),
             slot.watermark_ms,
             slot.late,
             {number % KEPT_LATE_RECORDS: record for number, record in slot.late_records.items()},

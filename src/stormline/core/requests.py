@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from stormline.core.included import Ranges
+
 
 class Load(msgspec.Struct, frozen=True):
     """Take a slot over: become its owner and read all of it, in one step (K1)."""
@@ -40,8 +42,7 @@ class Loaded(msgspec.Struct, frozen=True):
     slot: int
     sequence: int
     floor: dict[str, int]
-    included: dict[str, dict[str, list[int]]]
-    """lane -> partition -> offsets at or above the floor, ascending."""
+    included: Ranges
     watermark_ms: int | None
     late: int
     windows: list[LoadedWindow]
@@ -69,7 +70,7 @@ class Flush(msgspec.Struct, frozen=True):
     owner: str
     sequence: int
     floor: dict[str, int]
-    included: dict[str, dict[str, list[int]]]
+    included: Ranges
     watermark_ms: int | None
     late: int
     """Count of late records so far, absolute."""

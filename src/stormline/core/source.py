@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from stormline.core.batch import Rows
+from stormline.core.batch import Rows, pieces
 from stormline.core.frontier import Frontier
 from stormline.core.progress import Claim, Progress
 
@@ -100,10 +100,10 @@ class Source:
         numbers = [self._number() for _ in broken]
         for number, offset in zip(numbers, broken, strict=True):
             frontier.read(number, offset, None, None)
-        if records.offsets:
+        for piece in map(records.piece, pieces(records.offsets, broken)):
             number = self._number()
-            frontier.read(number, records.offsets[0], min(records.times_ms), max(records.times_ms))
-            self._batches[number] = _Batch(partition, records, 0, 0)
+            frontier.read(number, piece.offsets[0], min(piece.times_ms), max(piece.times_ms))
+            self._batches[number] = _Batch(partition, piece, 0, 0)
             self._fresh[partition].append(number)
         self._pending += len(records.offsets)
         self.read += len(records.offsets) + len(broken)
@@ -179,7 +179,7 @@ class Source:
         del self._batches[number]
         halves = []
         for part in (slice(0, size // 2), slice(size // 2, size)):
-            rows = Rows(batch.records.offsets[part], batch.records.times_ms[part], batch.records.values[part])
+            rows = batch.records.piece(part)
             half = self._number()
             # One failure more, and a half is halved again; but each half gets its try first.
             self._batches[half] = batch._replace(records=rows, failures=HALVED_FROM_FAILURE - 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import compress
 from typing import Any, NamedTuple
 
-from stormline.core.batch import Batch, Rows
+from stormline.core.batch import Batch, Rows, pieces
 from stormline.core.slot import SLOTS, KeyColumn, owned_slots, owner_index, slots_of
 
 
@@ -55,6 +55,13 @@ class Kept(NamedTuple):
     """One list a split, each with one canonical text a row."""
     dropped: int
     broken: list[Broken]
+
+    def pieces(self) -> list[tuple[Rows, list[list[str]]]]:
+        """Rows and keys, cut where a record broke."""
+        if not self.broken:
+            return [(self.rows, self.keys)]
+        cuts = pieces(self.rows.offsets, [each.offset for each in self.broken])
+        return [(self.rows.piece(cut), [column[cut] for column in self.keys]) for cut in cuts]
 
 
 def keep(rows: Rows, predicate: Callable[[Any], Any] | None, splits: list[Split]) -> Kept:

@@ -45,6 +45,7 @@ class LogReader:
         task_index: int,
         task_count: int,
         max_batch: int,
+        timestamps: bool,
         on_event: Callable[[ReaderEvent], None],
         post: Post,
     ) -> None:

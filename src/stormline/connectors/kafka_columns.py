@@ -1,0 +1,182 @@
+"""What a broker answers to a fetch, column by column, in the place of kafka-python's records.
+
+kafka-python makes one object of 13 fields for each record, and walks through four layers to do so; that costs more than
+all that a spout does with the record afterwards. Keys are seldom looked at (a record that breaks), timestamps only by a
+spout without a field for the event time, so they stay packed until somebody does.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, overload
+
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError
+
+from stormline.connectors.kafka_records import Lists, read_all, read_values
+
+
+class Columns(NamedTuple):
+    """Records of one partition in the order of their offsets; four columns of one length."""
+
+    offsets: Sequence[int]
+    timestamps_ms: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+
+    def cut(self, first: int, end: int) -> Columns:
+        return Columns(
+            self.offsets[first:end], self.timestamps_ms[first:end], self.keys[first:end], self.values[first:end]
+        )
+
+
+class _Fetch:
+    """The batches of one answer of a broker. Offsets and values are read at once; timestamps and keys too if `whole`,
+    else when somebody looks at them."""
+
+    def __init__(self, *, whole: bool) -> None:
+        self.offsets: list[int] = []
+        self._values: list[bytes | None] = []
+        self._whole = whole
+        self._parts: list[Callable[[], Lists]] = []
+        self._unpacked: tuple[list[int], list[bytes | None]] | None = None
+
+    def add(self, batch: Any) -> None:
+        """Raises CorruptRecordError where the records do not end where the batch does."""
+        if batch.magic < 2:  # formats before Kafka 0.11
+            self._add(_records_of(batch))
+            return
+        iter(batch)  # decompresses
+        data, position, count, offset = bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset
+        unpack = partial(_unpack, data, position, count, offset, batch.first_timestamp, _append_ms(batch))
+        if self._whole or batch.last_offset != offset + count - 1:  # compaction has taken some
+            self._add(unpack())
+            return
+        try:
+            read_values(data, position, count, self._values)
+        except IndexError as error:
+            raise _damaged(offset, error) from error
+        self.offsets.extend(range(offset, offset + count))
+        self._parts.append(unpack)
+
+    def _add(self, columns: Lists) -> None:
+        self.offsets += columns.offsets
+        self._values += columns.values
+        self._parts.append(lambda: columns)
+
+    def columns(self) -> Columns:
+        length = len(self.offsets)
+        return Columns(self.offsets, _Later(self, 0, 0, length), _Later(self, 1, 0, length), self._values)
+
+    def unpacked(self) -> tuple[list[int], list[bytes | None]]:
+        """Timestamps and keys of all records."""
+        if self._unpacked is None:
+            parts = [part() for part in self._parts]
+            self._unpacked = (
+                [time_ms for part in parts for time_ms in part.timestamps_ms],
+                [key for part in parts for key in part.keys],
+            )
+            self._parts.clear()
+        return self._unpacked
+
+
+def _unpack(data: bytes, position: int, count: int, offset: int, first_ms: int, append_ms: int | None) -> Lists:
+    """All columns of a batch; `append_ms` in the place of the records' own times, if the broker says so."""
+    try:
+        columns = read_all(data, position, count, offset, first_ms)
+    except IndexError as error:
+        raise _damaged(offset, error) from error
+    return columns if append_ms is None else columns._replace(timestamps_ms=[append_ms] * count)
+
+
+def _append_ms(batch: Any) -> int | None:
+    """The time at which the broker took the batch, where its topic is set to that (LogAppendTime)."""
+    return batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+
+
+def _damaged(offset: int, error: IndexError) -> CorruptRecordError:
+    return CorruptRecordError(f"the batch at offset {offset} is damaged: {error}")
+
+
+def _records_of(batch: Any) -> Lists:
+    records = list(batch)
+    return Lists(
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+    )
+
+
+class _Later(Sequence[Any]):
+    """A column of a fetch, or a piece of it, that is unpacked when it is first looked into."""
+
+    def __init__(self, fetch: _Fetch, column: int, first: int, end: int) -> None:
+        self._fetch, self._column, self._range = fetch, column, range(first, end)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> _Later: ...
+
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            piece = self._range[at]
+            return _Later(self._fetch, self._column, piece.start, piece.stop)
+        return self._fetch.unpacked()[self._column][self._range[at]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._fetch.unpacked()[self._column][self._range.start : self._range.stop])
+
+
+def column_records(max_batch: int, *, timestamps: bool) -> Any:
+    """A class to put in the place of kafka-python's `Fetcher.PartitionRecords`: it hands out `Columns` of at most
+    `max_batch` records where the original hands out single records. What is aborted, a marker, or below the position
+    asked for is left out as in the original, whose methods decide it. `timestamps`: they will be looked at.
+    """
+
+    class ColumnRecords(Fetcher.PartitionRecords):
+        def _maybe_skip_record(self, _: Columns) -> bool:
+            return False  # `_unpack_records` below skips them itself
+
+        def _unpack_records(self, _tp: Any, records: Any, _key: Any, _value: Any) -> Iterator[Columns]:
+            fetch = _Fetch(whole=timestamps)
+            position = self.next_fetch_offset
+            while (batch := records.next_batch()) is not None:
+                if self.check_crcs and not batch.validate_crc():
+                    raise CorruptRecordError(f"the checksum of the batch at offset {batch.base_offset} is wrong")
+                if self._is_wanted(batch):
+                    fetch.add(batch)
+                position = batch.next_offset
+            # A fetch begins at the start of a batch, which may lie below the offset asked for.
+            asked = bisect_left(fetch.offsets, self.fetch_offset)
+            columns = fetch.columns()
+            for first in range(asked, len(columns.offsets), max_batch):
+                piece = columns.cut(first, first + max_batch)
+                self.next_fetch_offset = piece.offsets[-1] + 1
+                yield piece
+            self.next_fetch_offset = max(position, self.next_fetch_offset)
+            original: Any = super()
+            original.drain()
+
+        def _is_wanted(self, batch: Any) -> bool:
+            """Neither a marker nor aborted (KIP-98); keeps account of the transactions."""
+            if batch.magic < 2:
+                return True
+            original: Any = super()
+            self.leader_epoch = batch.leader_epoch
+            if batch.has_producer_id():
+                original._consume_aborted_transactions_up_to(batch.last_offset)
+                if original._contains_abort_marker(batch):
+                    self.aborted_producer_ids.discard(batch.producer_id)
+                elif original._is_batch_aborted(batch):
+                    return False
+            return not batch.is_control_batch
+
+    return ColumnRecords
