@@ -164,12 +164,19 @@ def test_a_leader_known_by_a_name_of_its_own_is_used_as_the_seed(is_secured: boo
         client.getClusterInfo()
 
 
-def test_one_that_is_not_yet_the_leader_is_waited_for() -> None:
-    """A killed Nimbus leads by ZooKeeper's word until its session ends; the one in its place has the same address."""
+@pytest.mark.parametrize("killed_elsewhere", [False, True])
+def test_one_that_is_not_yet_the_leader_is_waited_for(killed_elsewhere: bool) -> None:
+    """A killed Nimbus leads by ZooKeeper's word until its session ends: it, started again on its port, or another."""
     nimbus = HonestNimbus()
     nimbus.leads = False
+    if killed_elsewhere:
+        nimbus.elected = (HOST, free_port())
+
+    def take_over() -> None:
+        nimbus.leads, nimbus.elected = True, (HOST, nimbus.port)
+
     with nimbus.listening(), ExitStack() as stack:
-        threading.Timer(0.5, lambda: setattr(nimbus, "leads", True)).start()
+        threading.Timer(0.5, take_over).start()
         stack.enter_context(connect_leader(seeds(nimbus.port), timeout_ms=20_000))
     assert nimbus.leads
 
@@ -189,7 +196,7 @@ def test_a_leader_that_cannot_be_reached_is_named() -> None:
     nimbus = HonestNimbus()
     nimbus.leads, nimbus.elected = False, ("nimbus.inside.invalid", 6627)
     with nimbus.listening():
-        assert "is not the leader; that is nimbus.inside.invalid:6627, but" in refused(seeds(nimbus.port))
+        assert "is not the leader; that is to be nimbus.inside.invalid:6627, but" in refused(seeds(nimbus.port))
 
 
 def test_nobody_there_is_told_of_each_seed() -> None:

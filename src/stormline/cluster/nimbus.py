@@ -165,7 +165,7 @@ def _through(seed: Address, settings: NimbusSettings, timeout_ms: int, stack: Ex
     except ServerError as error:  # the name may be known only where Nimbus runs; one of the seeds may be the same
         if itself is None and _is_alone(asked):
             return _nimbus(asked), ""
-        raise ServerError(f"{seed}: is not the leader; that is {advertised}, but {error}") from error
+        return None, f"{seed}: is not the leader; that is to be {advertised}, but {error}"
 
 
 def _reach(address: Address, settings: NimbusSettings, timeout_ms: int, stack: ExitStack) -> Any:
