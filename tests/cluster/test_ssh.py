@@ -6,6 +6,7 @@ It needs sshd (Debian, Ubuntu: apt install openssh-server), on 127.0.0.2, which 
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import socket
@@ -223,7 +224,10 @@ def test_the_verbs_read_logs_through_ssh(place: Place, sshd: Sshd, settings: Set
     assert f"==> {MACHINE}:{last} <==\nthree\n" in told
     assert "old" not in told
     target = tmp_path / "here"
-    verbs("logs", "-n", "words", "--to", str(target), "--path", place.folders[0])
+    told = verbs("logs", "-n", "words", "--to", str(target), "--path", place.folders[0], "--json")
+    copies = [Path(json.loads(line)["copy"]) for line in told.splitlines()]
+    assert 4 == len(copies)
+    assert all(copy.is_file() for copy in copies)
     assert "old\n" == (target / MACHINE / str(tmp_path / "words-1-1700000000/6700/worker.log").lstrip("/")).read_text()
 
 
