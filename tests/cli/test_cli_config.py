@@ -92,6 +92,24 @@ def test_an_unknown_environment_is_told_with_those_that_exist(tmp_path: Path) ->
         config.load(tmp_path).environment("locl")
 
 
+@pytest.mark.parametrize(
+    ("environments", "found"),
+    [(["prod"], "prod"), (["embedded", "prod"], "embedded"), (["prod", "test"], None)],
+    ids=["the only one", "embedded", "neither"],
+)
+def test_without_e_the_embedded_environment_is_meant_or_the_only_one(
+    tmp_path: Path, environments: list[str], found: str | None
+) -> None:
+    """A stock project with one environment needs no `-e`, as with streamparse; among several somebody has to choose."""
+    (tmp_path / "config.json").write_text(json.dumps({"envs": {name: {} for name in environments}}))
+    project = config.load(tmp_path)
+    if found is not None:
+        assert found == project.environment(None).name
+    else:
+        with pytest.raises(SettingsError, match="say which with -e: prod, test"):
+            project.environment(None)
+
+
 def test_the_project_is_found_from_below_and_missed_outside(tmp_path: Path) -> None:
     """Any directory under the one with config.json is in the project; a directory beside it is not."""
     below = tmp_path / "project" / "src" / "bolts"
@@ -105,7 +123,7 @@ def test_the_project_is_found_from_below_and_missed_outside(tmp_path: Path) -> N
 def test_the_configuration_of_this_repository_is_right() -> None:
     """The repository's own config.json has no faults and its default environment needs no server."""
     project = config.find_project(Path(__file__).parent)
-    env = project.environment(config.DEFAULT_ENVIRONMENT)
+    env = project.environment(None)
     assert (env.kafka, env.redis) == ("embedded", "embedded")
     assert set(env.feed) == {"purchases", "trades"}
     assert project.main == "purchases"

@@ -15,8 +15,8 @@ from stormline.engine.deployment import Deployment
 from stormline.engine.topology import ComponentSpec, TopologySpec
 
 
-def given(*options: str, workers: int | None = None, inline: bool = False, multilang: bool = False) -> dict:
-    return from_the_command_line(options, workers=workers, inline=inline, multilang=multilang, debug=False)
+def given(*options: str, workers=None, inline=False, seed=None, multilang=False) -> dict:
+    return from_the_command_line(options, workers=workers, inline=inline, seed=seed, multilang=multilang, debug=False)
 
 
 def conf(environment: dict, topology: dict, *options: str, **flags) -> dict:
@@ -60,6 +60,8 @@ def test_all_faults_of_the_command_line_are_told_at_once() -> None:
     """
     with pytest.raises(SettingsError) as raised:
         given("a", "b=[", workers=2, inline=True)
+    with pytest.raises(SettingsError, match="--seed 7 needs --inline"):
+        given(workers=2, seed=7)
 
     assert 3 == len(raised.value.faults)
     assert "-o a: write it as key=value" in raised.value.faults[0]

@@ -12,6 +12,7 @@ import pytest
 from engine.engine_parts import HandClock
 
 from differential import topologies
+from stormline.cli.settings import of_a_run
 from stormline.engine.deployment import Deployment
 from stormline.engine.topology import read_topology
 from stormline.engine.worker import Worker
@@ -145,10 +146,11 @@ def test_task_ids_are_those_of_the_cluster(name: str) -> None:
 
 def test_the_handshake_is_that_of_the_cluster() -> None:
     """
-    The context of each task is equal; the configuration has every `topology.*` key, and the component's own values.
+    The context of each task is equal; the configuration has the same keys, with values of the same kind, and the
+    component's own values.
     """
     names = RECORDED["names"]
-    conf = {"topology.message.timeout.secs": TIMEOUT_S}
+    conf = {"topology.message.timeout.secs": TIMEOUT_S, **of_a_run("names", Path("logs"))}
     deployment = Deployment(read_topology(topologies.Names), name="names", conf=conf)
     assert set(names["handshakes"]) == {str(task) for task in deployment.hosted}
     for task, recorded in names["handshakes"].items():
@@ -156,12 +158,24 @@ def test_the_handshake_is_that_of_the_cluster() -> None:
 
         assert recorded["context"] == here["context"], task
         assert recorded["own_conf"].items() <= here["conf"].items(), task
-        topology_keys = {key for key in names["conf"] if key.startswith("topology.") and "submitter" not in key}
-        assert topology_keys - UNTOLD <= here["conf"].keys()
+        there = {**names["conf"], **recorded["own_conf"]}
+        assert UNTOLD == there.keys() - here["conf"].keys()
+        assert {"topology.workers"} >= here["conf"].keys() - there.keys()
+        assert {key: _kind(there[key]) for key in there.keys() - UNTOLD} == {
+            key: _kind(here["conf"][key]) for key in there.keys() - UNTOLD
+        }
 
 
-UNTOLD = {"topology.users", "topology.scheduler.strategy", "topology.worker.logwriter.childopts"}
-"""Of a cluster's users, scheduler and JVMs."""
+UNTOLD = {
+    *("topology.submitter.principal", "topology.submitter.user", "topology.users", "storm.zookeeper.superACL"),
+    "differential.directory",
+}
+"""Who submitted it to a cluster with users; and the recording's own."""
+
+
+def _kind(value: Any) -> str:
+    """Numbers are one kind: Storm takes either, and JSON writes both."""
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
 def test_ticks_come_as_on_the_cluster(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stormline.multilang.plain import NotData, plain, user_line
+from stormline.multilang.plain import NotData, plain
+from stormline.multilang.traces import user_line
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 keys = st.text() | st.integers() | st.booleans() | st.none()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from engine_parts import Bench, acks, holds, relays
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_engine_properties import benches
 
@@ -247,6 +247,7 @@ def test_a_worker_that_cannot_keep_up_holds_back_the_spouts_of_the_others(alone:
 
 texts = st.text(max_size=5)
 rows = st.lists(st.tuples(st.integers(0, 1 << 60), st.integers(-(1 << 60), 1 << 60), st.integers(), texts, texts))
+surrogates = st.text(st.characters(categories=["Cs"]), max_size=2)
 ids = st.integers(0, (1 << 64) - 1)
 
 
@@ -260,7 +261,7 @@ def batch(drawn, keyed):
 two, small = st.just(2), st.integers(0, 9)
 claims = st.builds(Claim, texts, small, small, st.none(), idle=st.booleans(), ended=st.booleans())
 progress = st.builds(Progress, texts, two, texts, small, small, st.tuples(claims))
-scalars = st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | texts
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | surrogates
 messages = st.one_of(
     st.builds(Begun, ids, ids, st.integers(1, 9)),
     st.builds(Acked, ids, ids),
@@ -273,9 +274,11 @@ messages = st.one_of(
 
 
 @given(message=messages)
+@example(message=Carried(2, 2, "default", [1 << 70, {"k": ["\ud800", -(1 << 90)]}], {1: 2}))
 def test_a_message_arrives_as_it_was_sent(message):
     """
-    Tuples of our batches with their records, progress, plain values, and all that the acker needs to know.
+    Tuples of our batches with their records, progress, whatever values JSON has (whole numbers of any size, halves of
+    surrogate pairs), and all that the acker needs to know.
     """
     streams = {
         "batch": StreamSpec(BATCH_FIELDS),

@@ -23,14 +23,6 @@ def workers(project: Project) -> dict[int, int]:
     return {int(number): int(pid) for number, pid in found}
 
 
-def until_it_counts(run: subprocess.Popen[str]) -> None:
-    """Read what it prints until the first line with figures."""
-    assert run.stdout is not None
-    for line in run.stdout:
-        if line.startswith("after"):
-            return
-
-
 def passes(run: subprocess.Popen[str], seconds: float) -> bool:
     """Let the run go on for so long; False if it has come to its end."""
     try:
@@ -38,6 +30,12 @@ def passes(run: subprocess.Popen[str], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return False
+
+
+def until_it_runs(run: subprocess.Popen[str], project: Project, count: int) -> None:
+    """Until every worker has said which process it is; the figures on the screen begin before that."""
+    while len(workers(project)) < count:
+        assert passes(run, 0.02), "it has ended"
 
 
 def alive(pid: int) -> bool:
@@ -61,7 +59,7 @@ def test_killed_workers_are_started_again_and_change_no_result(project: Project,
     """
     random = Random(seed)
     run = project.start("run", "--workers", "3")
-    until_it_counts(run)
+    until_it_runs(run, project, 3)
     killed = 0
     while killed < KILLS and passes(run, random.uniform(0.02, 0.4)):
         os.kill(random.choice(list(workers(project).values())), signal.SIGKILL)
@@ -79,7 +77,7 @@ def test_workers_end_when_the_process_that_runs_them_is_killed(project: Project)
     SIGKILL of the run alone: its workers and their supervisor are gone soon, and the next run counts the rest.
     """
     run = project.start("run", "--workers", "2")
-    until_it_counts(run)
+    until_it_runs(run, project, 2)
     pids = workers(project).values()
     assert 2 == len(pids)
     os.kill(run.pid, signal.SIGKILL)
@@ -98,7 +96,7 @@ def test_one_signal_drains_and_ends_with_0(project: Project, number: int) -> Non
     Spouts stop, what is on its way is counted and committed, and the next run goes on from there.
     """
     run = project.start("run", "--workers", "2")
-    until_it_counts(run)
+    until_it_runs(run, project, 2)
     os.killpg(run.pid, number) if number == signal.SIGINT else os.kill(run.pid, number)
     printed, _ = run.communicate(timeout=30)
 
@@ -115,7 +113,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(project: Project) -> No
     Ctrl-C twice, as from a terminal: to all processes of the run.
     """
     run = project.start("run", "--workers", "2")
-    until_it_counts(run)
+    until_it_runs(run, project, 2)
     os.killpg(run.pid, signal.SIGINT)
     assert run.stdout is not None
     for line in run.stdout:

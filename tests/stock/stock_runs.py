@@ -1,10 +1,12 @@
-"""Runs a topology of the stock project, in process or as children."""
+"""Runs a topology of the stock project: in one worker, in several that are linked by sockets, or as children."""
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import streamparse
 
 from stormline.engine.clock import WallClock
 from stormline.engine.deployment import Deployment
+from stormline.engine.links import Links
 from stormline.engine.topology import TopologySpec, read_topology
+from stormline.engine.wire import Wire
 from stormline.engine.worker import Worker
 
 PROJECT = Path(__file__).parent
@@ -38,8 +42,52 @@ def load(name: str) -> Any:
     return topology
 
 
+class Linked:
+    """Several workers on this thread, which look like one."""
+
+    def __init__(self, topology: TopologySpec, conf: dict[str, Any], count: int) -> None:
+        self.deployment = Deployment(topology, name="stock", conf={**conf, "topology.workers": count})
+        self._folder = tempfile.TemporaryDirectory(prefix="sl-")
+        self._links = [Links(n, count, Wire(self.deployment), Path(self._folder.name)) for n in range(count)]
+        self._workers = [
+            Worker(self.deployment, edges=None, clock=WallClock(), number=number, transport=links)  # type: ignore[arg-type]
+            for number, links in enumerate(self._links)
+        ]
+
+    def start(self) -> None:
+        for worker, links in zip(self._workers, self._links, strict=True):
+            links.serve(worker, worker.take_in)
+            worker.start(active=False)
+        for number, links in enumerate(self._links):
+            for other in set(range(len(self._links))) - {number}:
+                links.connect(other)
+        for worker in self._workers:
+            worker.activate()
+
+    def run(self, until: Callable[[], bool], *, deadline_ms: int) -> bool:
+        """Each worker in turn, until `until()`; False at `deadline_ms`."""
+        turns = itertools.cycle(self._workers)
+        while not until():
+            if WallClock().now_ms() > deadline_ms:
+                return False
+            next(turns).run(lambda: False, deadline_ms=WallClock().now_ms() + 5)
+        return True
+
+    @property
+    def waited_for(self) -> int:
+        return sum(worker.waited_for for worker in self._workers)
+
+    def close(self) -> None:
+        for worker, links in zip(self._workers, self._links, strict=True):
+            links.close()
+            worker.close()
+        self._folder.cleanup()
+
+
 class Run:
     """A topology under way; what its components note is in files of `notes`, what they log in `lines`."""
+
+    workers = 1
 
     def __init__(self, topology: Any, notes: Path, *, multilang: bool, sources: Path = SOURCES, **conf: Any) -> None:
         spec = (
@@ -48,12 +96,13 @@ class Run:
             else read_topology(load(topology), multilang=multilang, sources=sources)
         )
         self.notes = notes
-        conf = {key.replace("_", "."): value for key, value in conf.items()}
-        self.worker = Worker(
-            Deployment(spec, name="stock", conf={"stock.notes": str(notes), **conf}),
-            edges=None,  # type: ignore[arg-type]
-            clock=WallClock(),
-        )
+        conf = {"stock.notes": str(notes), **{key.replace("_", "."): value for key, value in conf.items()}}
+        self.worker: Any
+        if self.workers > 1:
+            self.worker = Linked(spec, conf, self.workers)
+        else:
+            deployment = Deployment(spec, name="stock", conf=conf)
+            self.worker = Worker(deployment, edges=None, clock=WallClock())  # type: ignore[arg-type]
         self.lines: list[tuple[int, str]] = []
         self._handler = logging.Handler()
         self._handler.emit = lambda record: self.lines.append((record.levelno, record.getMessage()))  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,8 @@ import pytest
 from stock.test_stock_components import first
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 30
+WITHIN_S = 60
+HOSTINGS = [("--workers", "3"), ("--multilang",), ("--inline",)]
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def wait_for(process: subprocess.Popen[str], notes: Path, name: str, count: int)
             continue
 
 
-@pytest.mark.parametrize("flags", [("--workers", "3"), ("--multilang",), ("--inline",)], ids=" ".join)
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
 def test_the_word_count_runs_in_every_hosting(project: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """
     Counts are exact and each tuple is acked once, whether tasks share a process or not; SIGTERM ends it with 0.
@@ -89,6 +91,71 @@ def test_the_word_count_runs_in_every_hosting(project: Path, tmp_path: Path, fla
     assert sorted(values) == sorted(line.split(" ", 3)[3] for line in lines(tmp_path, "noted"))
 
 
+@pytest.mark.parametrize(("environment", "tasks"), [("prod", 3), ("local", 1)])
+def test_flags_mean_what_they_mean_to_streamparse(project: Path, tmp_path: Path, environment: str, tasks: int) -> None:
+    """
+    `-t` ends the run after so many seconds, with 0; `-e` picks among the parallelism hints of a component; `-o` wins
+    over `Topology.config`; `--debug` logs each emitted tuple with the tasks that it goes to.
+    """
+    with running(project, tmp_path, "by_environment", "-e", environment, "-t", "2", "--debug", words=9) as process:
+        process.wait(WITHIN_S)
+    printed = process.stdout.read()
+    logged = "".join(path.read_text() for path in (project / "logs" / "by_environment").glob("worker-*.log"))
+    emits = re.findall(r"DEBUG +words \(task \d+\): emits \['\w+'\] on stream 'default' to tasks \[(\d+)\]", logged)
+
+    assert 0 == process.returncode, printed
+    assert "stopping" in printed
+    assert 9 == len(lines(tmp_path, "acked"))
+    assert 9 == len(emits)
+    assert tasks == len(set(emits))
+    assert {"run.log", "worker-0.log", "worker-1.log"} <= {
+        path.name for path in (project / "logs" / "by_environment").iterdir()
+    }
+
+
+def test_an_inline_run_with_a_seed_is_the_same_each_time(project: Path, tmp_path: Path) -> None:
+    """
+    The order in which tuples are emitted and counted is drawn by the seed: one order a seed, another for another.
+    """
+    orders = []
+    for number, seed in enumerate(("3", "3", "4")):
+        notes = tmp_path / str(number)
+        notes.mkdir()
+        with running(project, notes, "wordcount", "--inline", "--seed", seed, "--debug", words=40) as process:
+            wait_for(process, notes, "acked", 40)
+        log = (project / "logs" / "wordcount" / "worker-0.log").read_text()
+        (project / "logs" / "wordcount" / "worker-0.log").unlink()
+        orders.append(re.findall(r"\w+ \(task \d+\): emits .*", log))
+
+    assert 80 <= len(orders[0])
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+@pytest.mark.parametrize("flags", [(), ("--strict",)], ids=["at once", "strict"])
+def test_what_a_dead_worker_held_fails_at_once_or_times_out(
+    project: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """
+    Worker 1 has the bolt that holds all tuples, worker 0 the spout. When 1 is killed, all fail although nothing ever
+    times out; with `--strict` nothing fails before the time-out does it, when a new worker has long been started.
+    """
+    timeout = (
+        ("-o", "topology.enable.message.timeouts=false") if not flags else ("-o", "topology.message.timeout.secs=4")
+    )
+    log = project / "logs" / "held" / "run.log"
+    with running(project, tmp_path, "held", "--workers", "2", *timeout, *flags, words=6) as process:
+        wait_for(process, tmp_path, "held", 6)
+        (pid,) = re.findall(r"worker 1 is process (\d+)", log.read_text())
+        os.kill(int(pid), signal.SIGKILL)
+        wait_for(process, tmp_path, "failed", 6)
+        started = len(re.findall(r"worker 1 is process", log.read_text()))
+
+    assert sorted(map(str, range(1, 7))) == sorted(lines(tmp_path, "failed"))
+    assert [] == lines(tmp_path, "acked")
+    assert not flags or 2 == started
+
+
 def test_a_shell_component_runs_in_a_worker(project: Path, tmp_path: Path) -> None:
     """
     It is a child in every hosting.
@@ -100,21 +167,64 @@ def test_a_shell_component_runs_in_a_worker(project: Path, tmp_path: Path) -> No
     assert upper == sorted(ast.literal_eval(line.split(" ", 3)[3])[0] for line in lines(tmp_path, "noted"))
 
 
-def test_logs_have_component_and_task(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
+def test_logs_have_component_and_task(project: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """
-    What a component prints and logs is in `logs/<app>/worker-<n>.log` and on the screen, with its component and task.
+    What a component prints and logs is in `logs/<app>/worker-<n>.log` and on the screen, each line once, with its
+    component and task; and one hint.
     """
-    with running(project, tmp_path, "printing", "--workers", "2", words=3) as process:
+    with running(project, tmp_path, "printing", *flags, words=3) as process:
         wait_for(process, tmp_path, "acked", 3)
     printed = process.stdout.read()
     logged = "".join(path.read_text() for path in (project / "logs" / "printing").glob("worker-*.log"))
 
     for text in (printed, logged):
-        assert "(task " in text
-        assert "print() belongs" in text
-    assert {"run.log", "worker-0.log", "worker-1.log"} <= {
-        path.name for path in (project / "logs" / "printing").iterdir()
-    }
+        assert 1 == len(re.findall(r"prints \(task \d+\): print\(\) ", text)), text
+        for word in first(3):
+            for line in (f"I saw {word}", f"logged {word}"):
+                found = [said for said in text.splitlines() if said.endswith(line)]
+                assert first(3).count(word) == len(found), text
+                assert all(1 == said.count("prints (task ") for said in found), text
+    assert logs_of(flags) <= {path.name for path in (project / "logs" / "printing").iterdir()}
+
+
+def logs_of(flags: tuple[str, ...]) -> set[str]:
+    """The files that a run with these flags writes."""
+    workers = int(flags[1]) if "--workers" in flags else 1
+    return {f"worker-{number}.log" for number in range(workers)} | ({"run.log"} if workers > 1 else set())
+
+
+@pytest.mark.parametrize("flags", HOSTINGS, ids=" ".join)
+def test_an_orderly_end_waits_for_tuples_that_nobody_tracks(
+    project: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """
+    A spout without ids above a batching bolt: after SIGTERM the pending batch is still sent at its tick and arrives.
+    """
+    with running(project, tmp_path, "careless", *flags, words=16) as process:
+        wait_for(process, tmp_path, "emitted", 16)
+    counts: Counter[str] = Counter()
+    for line in lines(tmp_path, "noted"):
+        word, count = ast.literal_eval(line.split(" ", 3)[3])
+        counts[word] += count
+
+    assert 0 == process.returncode
+    assert Counter(first(16)) == counts
+
+
+def test_a_worker_that_never_answers_is_killed_and_started_again(project: Path, tmp_path: Path) -> None:
+    """
+    A component that hangs holds up its whole worker, with the spout in it. After the subprocess time-out the worker is
+    killed, the user is told at which line it was, and the spout goes on in a new one.
+    """
+    silence = ("-o", "topology.subprocess.timeout.secs=2")
+    with running(project, tmp_path, "hanging", "--workers", "2", *silence, words=8) as process:
+        wait_for(process, tmp_path, "activated", 2)
+    printed = process.stdout.read()
+
+    assert "said nothing for 2 s and is killed; where it was:\n" in printed
+    assert 1 <= len(re.findall(r'  File ".*counting.py", line \d+ in process', printed))
+    assert "stormline/engine" not in printed
 
 
 def test_a_component_that_never_starts_ends_the_run(project: Path, tmp_path: Path) -> None:

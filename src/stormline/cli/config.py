@@ -16,7 +16,6 @@ from stormline.core.errors import SettingsError
 
 FILE = "config.json"
 EMBEDDED = "embedded"
-DEFAULT_ENVIRONMENT = "embedded"
 
 
 class Environment(NamedTuple):
@@ -63,8 +62,15 @@ class Project(NamedTuple):
         """Where runs write their logs, each app in a folder of its own."""
         return self.root / "logs"
 
-    def environment(self, name: str) -> Environment:
-        """Raises SettingsError if there is none of this name."""
+    def environment(self, name: str | None) -> Environment:
+        """None: the embedded one, or (as streamparse does) the only one. Raises SettingsError if there is none of this
+        name."""
+        if name is None:
+            if EMBEDDED not in self.environments and len(self.environments) > 1:
+                raise SettingsError(
+                    f"config.json has several environments; say which with -e: {', '.join(self.environments)}"
+                )
+            name = EMBEDDED if len(self.environments) != 1 else next(iter(self.environments))
         if name not in self.environments:
             raise SettingsError(
                 f'config.json has no environment "{name}"{did_you_mean(name, self.environments)}; '

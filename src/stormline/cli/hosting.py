@@ -54,13 +54,13 @@ class Hosting(Protocol):
 
 
 class InThisProcess:
-    """All tasks in one worker, here: deterministic but for the outside world, open to a debugger."""
+    """All tasks in one worker, here: deterministic by `seed` but for the outside world, open to a debugger."""
 
-    def __init__(self, deployment: Deployment, edges: Edges, clock: Clock) -> None:
+    def __init__(self, deployment: Deployment, edges: Edges, clock: Clock, seed: int | None) -> None:
         self.deployment = deployment
         self.deaths = 0
         self._edges = edges
-        self._worker = Worker(deployment, edges=edges, clock=clock)
+        self._worker = Worker(deployment, edges=edges, clock=clock, seed=seed)
         self.start, self.run, self.deactivate = self._worker.start, self._worker.run, self._worker.deactivate
         self.status, self.settled, self.close = self._worker.status, self._worker.settled, self._worker.close
 

@@ -25,9 +25,7 @@ TABLE_ROWS = 40
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
 @click.option("--limit", type=click.IntRange(0), help=f"So many rows; 0: all. [default: {TABLE_ROWS}, with --json all]")
 @click.option("-n", "--name", help="The topology, or the name it was run under.")
-@click.option(
-    "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
-)
+@click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
 @click.pass_obj
 def results(
     start: Path,
@@ -36,7 +34,7 @@ def results(
     as_json: bool,
     limit: int | None,
     name: str | None,
-    env_name: str,
+    env_name: str | None,
 ) -> None:
     """Read results from Redis: of COMPONENT, or the list of components.
 

@@ -11,11 +11,9 @@ from stormline.cli import config
 
 @click.command(short_help="Clear the halt of a topology, once its cause is understood.")
 @click.option("-n", "--name", help="The topology, or the name it was run under.")
-@click.option(
-    "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
-)
+@click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
 @click.pass_obj
-def resume(start: Path, name: str | None, env_name: str) -> None:
+def resume(start: Path, name: str | None, env_name: str | None) -> None:
     """Clear a halt.
 
     A topology halts when Redis and Kafka contradict each other. If Redis has lost data, `sparse run --fresh` computes

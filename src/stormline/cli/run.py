@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
 @click.option("-n", "--name", help="The topology; else a name of its own, for another app of the main one.")
-@click.option(
-    "-e", "--environment", "env_name", default=config.DEFAULT_ENVIRONMENT, show_default=True, help="From config.json."
-)
+@click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
 @click.option("-t", "--time", "seconds", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option("--follow", is_flag=True, help="Go on when the feed is processed, until Ctrl-C or -t.")
 @click.option("--fresh", is_flag=True, help="Begin anew: forget the results, state and offsets of this app.")
 @click.option("--yes", is_flag=True, help="Do not ask before --fresh outside the embedded servers.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: topology.workers, or the cores]")
 @click.option("--inline", is_flag=True, help="All tasks in one process and thread: for debugging.")
+@click.option("--seed", type=int, help="With --inline: draw the order of things by it, the same each time.")
 @click.option("--multilang", is_flag=True, help="Each task a process on the multilang pipe, as on a cluster.")
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="A setting of Storm's or your own.")
 @click.option("-d", "--debug", is_flag=True, help="topology.debug: each emitted tuple in the logs.")
@@ -52,13 +51,14 @@ class Options(NamedTuple):
     """What was said on the command line."""
 
     name: str | None
-    env_name: str
+    env_name: str | None
     seconds: float | None
     follow: bool
     fresh: bool
     yes: bool
     workers: int | None
     inline: bool
+    seed: int | None
     multilang: bool
     options: Sequence[str]
     debug: bool
@@ -75,7 +75,12 @@ def _run(start: Path, said: Options) -> None:
     env = project.environment(said.env_name)
     app = topologies.choose(project, said.name)[1]
     given = from_the_command_line(
-        said.options, workers=said.workers, inline=said.inline, multilang=said.multilang, debug=said.debug
+        said.options,
+        workers=said.workers,
+        inline=said.inline,
+        seed=said.seed,
+        multilang=said.multilang,
+        debug=said.debug,
     )
     if said.fresh and not said.yes and (env.kafka, env.redis) != (config.EMBEDDED, config.EMBEDDED):
         places = f"Redis ({env.redis}) and its offsets in Kafka ({env.kafka})"

@@ -153,7 +153,8 @@ class Running:
                 return
 
     def _drain(self) -> None:
-        """No new records; wait until what is on its way is acked and committed, if that comes about soon."""
+        """No new records; wait until what is on its way is acked and committed, if that comes about soon. Where nothing
+        is committed, also for the tuples that nobody tracks: until every bolt is done with what it holds."""
         self._hosting.deactivate()
         give_up_ms = self._clock.now_ms() + DRAIN_AT_MOST_MS
         lags: list[int | None] = []
@@ -162,10 +163,12 @@ class Running:
             self._hosting.run(lambda: False, deadline_ms=now_ms + LOOK_EVERY_MS)
             self._look()
             latest = [task.lag for tasks in self._last.values() for task in tasks]
-            if latest != lags or self._hosting.waited_for:
+            commits = any(lag is not None for lag in latest)
+            settled = self._hosting.settled()
+            if latest != lags or self._hosting.waited_for or not (commits or settled):
                 lags, quiet_since_ms = latest, now_ms
-            elif not any(lag is not None for lag in lags):
-                return  # nothing to commit
+            elif not commits:
+                return
 
     def summary(self, command: str) -> list[str]:
         """The lines at the end. `command`: how this program is called."""

@@ -120,6 +120,7 @@ class PlainScreen:
     """Each second the table again, below the last."""
 
     def __init__(self) -> None:
+        self._out = sys.stdout  # kept: while user code runs in this thread, `sys.stdout` is its log
         self._before: Statuses = {}
         self._at_s: float | None = None
 
@@ -128,10 +129,16 @@ class PlainScreen:
             return
         rows = lines(self._before, statuses, 0 if self._at_s is None else at_s - self._at_s)
         self._before, self._at_s = statuses, at_s
-        print(f"after {at_s:.1f} s", *(f"  {line}" for line in aligned(*cells(rows))), sep="\n", flush=True)
+        print(
+            f"after {at_s:.1f} s",
+            *(f"  {line}" for line in aligned(*cells(rows))),
+            sep="\n",
+            file=self._out,
+            flush=True,
+        )
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        print(text, file=self._out, flush=True)
 
     def close(self) -> None:
         pass
@@ -144,7 +151,7 @@ class LiveScreen:
         from rich.console import Console
         from rich.live import Live
 
-        self._live = Live(console=Console(highlight=False), auto_refresh=False, transient=False)
+        self._live = Live(console=Console(file=sys.stdout, highlight=False), auto_refresh=False, transient=False)
         self._live.start()
         self._before: Statuses = {}
         self._at_s: float | None = None

@@ -14,7 +14,7 @@ from stormline.cli.run import Options, topics
 from stormline.cli.running import Running
 from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
-from stormline.cli.settings import with_environment
+from stormline.cli.settings import of_a_run, with_environment
 from stormline.components.graph import graph_fingerprint
 from stormline.connectors.kafka import delete_topic, ensure_topic, reset_group
 from stormline.connectors.redis import begin_run, clear, connect, require_durable
@@ -65,7 +65,12 @@ def start_up(
         lambda level, text: screen.say(_told(level, text)),
         debug=said.debug,
     )
-    conf = {**given, "stormline.app": loaded.app, "stormline.bounded": bool(feeds) and not said.follow}
+    conf = {
+        **of_a_run(loaded.app, logs),
+        **given,
+        "stormline.app": loaded.app,
+        "stormline.bounded": bool(feeds) and not said.follow,
+    }
     client = None
     if stateful:
         client = stack.enter_context(connect(servers.redis_url))
@@ -76,7 +81,7 @@ def start_up(
     deployment = Deployment(topology, name=loaded.app, conf=conf)
     hosting: Hosting
     if forked is None:
-        hosting = InThisProcess(deployment, edges(deployment.conf), clock)
+        hosting = InThisProcess(deployment, edges(deployment.conf), clock, said.seed)
     else:
         hosting = forked.workers(
             deployment, clock, lambda level, text: screen.say(_told(level, text)), strict=said.strict

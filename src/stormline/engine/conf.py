@@ -26,18 +26,27 @@ OWN_OF_A_COMPONENT = frozenset(
         "bolts.late.tuple.stream",
         "state.provider",
         "state.provider.config",
-        "tasks",
     )
 )
-"""Storm's own keys that one component may set for itself; `topology.tasks` is read before the others are dropped."""
+"""Storm's own keys that one component may set for itself."""
+TASKS = "topology.tasks"
+"""Heeded for one component as the topology is laid out, and dropped from what the component sees."""
 
 
 def component_conf(topology: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A component's merged configuration, and the keys of its own that Storm ignores there (they count for the whole
     topology only). Storm goes by the list of its keys, we by the prefix `topology.`. Source: `Executor`'s
     `normalizedComponentConf`."""
-    ignored = [key for key in own if key.startswith("topology.") and key not in OWN_OF_A_COMPONENT]
-    return {**topology, **{key: value for key, value in own.items() if key not in ignored}}, ignored
+    dropped = [key for key in own if key.startswith("topology.") and key not in OWN_OF_A_COMPONENT]
+    seen = {**topology, **{key: value for key, value in own.items() if key not in dropped}}
+    return seen, [key for key in dropped if key != TASKS]
+
+
+def longest_silence_ms(conf: Mapping[str, Any]) -> int:
+    """So long may a child or a worker say nothing, not even in answer to a heartbeat, before it is killed. As
+    `ShellBolt` has it: `topology.subprocess.timeout.secs`, else `supervisor.worker.timeout.secs`."""
+    keys = ("topology.subprocess.timeout.secs", "supervisor.worker.timeout.secs")
+    return 1000 * next((secs for key in keys if (secs := positive(conf, key)) is not None), 30)
 
 
 def positive(conf: Mapping[str, Any], key: str) -> int | None:

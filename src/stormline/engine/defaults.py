@@ -1,81 +1,14 @@
-"""Storm 2.8's own defaults of the `topology.*` settings, as a component finds them in its configuration.
+"""What Storm 2.8 has for a setting that nobody gave, as a component finds it in its configuration.
 
-Taken from the handshake of a worker (`tests/differential/recorded.json`). The engine obeys those that its `deployment`
-reads; the others are here because a component may look at them.
+`defaults.json` has the keys that a worker's handshake has, and their values of the release. The engine obeys those that
+its `deployment` reads; the others are here because a component may look at them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-STORM: Mapping[str, Any] = {
-    "topology.acker.executors": None,
-    "topology.enable.message.timeouts": True,
-    "topology.message.timeout.secs": 30,
-    "topology.stats.sample.rate": 0.05,
-    "topology.worker.childopts": None,
-    "topology.backpressure.check.millis": 50,
-    "topology.backpressure.wait.park.microsec": 100,
-    "topology.backpressure.wait.progressive.level1.count": 1,
-    "topology.backpressure.wait.progressive.level2.count": 1000,
-    "topology.backpressure.wait.progressive.level3.sleep.millis": 1,
-    "topology.backpressure.wait.strategy": "org.apache.storm.policy.WaitStrategyProgressive",
-    "topology.batch.flush.interval.millis": 1,
-    "topology.bolt.wait.park.microsec": 100,
-    "topology.bolt.wait.progressive.level1.count": 1,
-    "topology.bolt.wait.progressive.level2.count": 1000,
-    "topology.bolt.wait.progressive.level3.sleep.millis": 1,
-    "topology.bolt.wait.strategy": "org.apache.storm.policy.WaitStrategyProgressive",
-    "topology.builtin.metrics.bucket.size.secs": 60,
-    "topology.classpath": None,
-    "topology.component.cpu.pcore.percent": 10.0,
-    "topology.component.resources.offheap.memory.mb": 0.0,
-    "topology.component.resources.onheap.memory.mb": 128.0,
-    "topology.debug": False,
-    "topology.disable.loadaware.messaging": False,
-    "topology.environment": None,
-    "topology.error.throttle.interval.secs": 10,
-    "topology.eventlogger.executors": 0,
-    "topology.executor.overflow.limit": 0,
-    "topology.executor.receive.buffer.size": 32768,
-    "topology.fall.back.on.java.serialization": False,
-    "topology.kryo.decorators": [],
-    "topology.kryo.factory": "org.apache.storm.serialization.DefaultKryoFactory",
-    "topology.kryo.register": {},
-    "topology.localityaware.higher.bound": 0.8,
-    "topology.localityaware.lower.bound": 0.2,
-    "topology.max.error.report.per.interval": 5,
-    "topology.max.replication.wait.time.sec": 60,
-    "topology.max.spout.pending": None,
-    "topology.max.task.parallelism": None,
-    "topology.min.replication.count": 1,
-    "topology.multilang.serializer": "org.apache.storm.multilang.JsonSerializer",
-    "topology.priority": 29,
-    "topology.producer.batch.size": 1,
-    "topology.ras.acker.executors.per.worker": 1,
-    "topology.ras.constraint.max.state.search": 10000,
-    "topology.ras.one.component.per.worker": False,
-    "topology.ras.one.executor.per.worker": False,
-    "topology.serialized.message.size.metrics": False,
-    "topology.shellbolt.max.pending": 100,
-    "topology.skip.missing.kryo.registrations": False,
-    "topology.spout.recvq.skips": 3,
-    "topology.spout.wait.park.microsec": 100,
-    "topology.spout.wait.progressive.level1.count": 0,
-    "topology.spout.wait.progressive.level2.count": 0,
-    "topology.spout.wait.progressive.level3.sleep.millis": 1,
-    "topology.spout.wait.strategy": "org.apache.storm.policy.WaitStrategyProgressive",
-    "topology.state.checkpoint.interval.ms": 1000,
-    "topology.state.synchronization.timeout.secs": 60,
-    "topology.tasks": None,
-    "topology.testing.always.try.serialize": False,
-    "topology.transfer.batch.size": 1,
-    "topology.transfer.buffer.size": 1000,
-    "topology.trident.batch.emit.interval.millis": 500,
-    "topology.tuple.serializer": "org.apache.storm.serialization.types.ListDelegateSerializer",
-    "topology.worker.max.heap.size.mb": 768.0,
-    "topology.worker.nimbus.thrift.client.use.tls": False,
-    "topology.worker.receiver.thread.count": 1,
-    "topology.worker.shared.thread.pool.size": 4,
-}
+STORM: Mapping[str, Any] = json.loads(Path(__file__).with_name("defaults.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ class Deployment:
     def __init__(self, topology: TopologySpec, *, name: str, conf: Mapping[str, Any]) -> None:
         self.topology = topology
         self.name = name
-        self.conf = {**STORM, "topology.workers": 1, **topology.conf, **conf, "topology.name": name}
+        self.conf = {**STORM, **topology.conf, **conf, "topology.name": name}
         self.specs = {component.name: component for component in topology.components}
         merged = {component.name: component_conf(self.conf, component.conf) for component in topology.components}
         self._confs = {component: conf for component, (conf, _) in merged.items()}

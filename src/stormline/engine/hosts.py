@@ -17,7 +17,7 @@ from stormline.engine.acker import RotatingMap
 from stormline.engine.bus import Bus, Received
 from stormline.engine.reactor import Reactor
 from stormline.engine.routes import Route
-from stormline.multilang.plain import shortened
+from stormline.multilang.traces import shortened
 
 log = logging.getLogger("stormline.task")
 NO_ROOTS: Mapping[int, int] = {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +27,8 @@ from stormline.engine.worker import Worker
 COLLECT = (20_000, 20, 100)
 """Thresholds of the garbage collector: batches and windows live long and hold no cycles, and the default looks through
 them all the time (4 % of a worker's CPU)."""
+TELL_STACK = signal.SIGUSR2
+"""Writes where a worker is to its stderr, whatever its Python code is doing."""
 CONTROL = "control"
 """Name of the socket, in the folder of a run, on which the process that runs the topology listens."""
 
@@ -45,6 +49,7 @@ def work(
     the process that runs the topology is gone.
     """
     gc.set_threshold(*COLLECT)
+    faulthandler.register(TELL_STACK, all_threads=False)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(str(folder / CONTROL))
     channel = Channel(connection)

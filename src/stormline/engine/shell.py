@@ -25,14 +25,13 @@ from stormline.components.wiring import LAUNCHER
 from stormline.core.errors import Died, StormlineError
 from stormline.core.status import Status
 from stormline.engine.child import END, Child, LogGate
+from stormline.engine.conf import longest_silence_ms
 from stormline.engine.hosts import SpoutHost
 from stormline.engine.stock import LEVELS, NO_METRICS, WAIT_KEY
-from stormline.multilang.plain import shortened
+from stormline.multilang.traces import shortened
 
 HEARTBEAT_EVERY_MS = 1_000
 MOST_NEXTS = 16
-TIMEOUTS = ("topology.subprocess.timeout.secs", "supervisor.worker.timeout.secs")
-TIMEOUT_SECS = 30
 MAX_PENDING = "topology.shellbolt.max.pending"
 LOCAL = "stormline.local"
 """Key of the configuration that a child of this engine finds set: it may tell its status."""
@@ -97,8 +96,7 @@ class ShellTask:
     def prepare(self, host: Host) -> None:
         """Start the child and send the handshake, without waiting for the answer."""
         self._host = host
-        conf = host.context.conf
-        self._timeout_ms = 1000 * next((int(conf[key]) for key in TIMEOUTS if conf.get(key) is not None), TIMEOUT_SECS)
+        self._timeout_ms = longest_silence_ms(host.context.conf)
         self._heard_ms = host.now_ms()
         self._log = LogGate(host).log
         self._pids = tempfile.mkdtemp(prefix="stormline-pids-")
@@ -324,7 +322,10 @@ class ShellSpout(ShellTask):
             raise self._child.died(f"sends the command {message.command!r}, which a spout has not")
         if not self._open:
             return  # pystorm's `raise_exception` sends one too many
-        if self._open.popleft() == "next":
+        closed = self._open.popleft()
+        if closed == "deactivate":
+            self._status.settled = True  # whatever it has left, it is not asked for it
+        elif closed == "next":
             self._nexts -= 1
             if self._open:
                 self._child.flush_soon()

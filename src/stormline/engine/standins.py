@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from pystorm.serializers.serializer import Serializer
 
 from stormline.components.host import Host
-from stormline.multilang.plain import of_framework
 
 
 class Talks(Protocol):
@@ -71,12 +70,3 @@ class Prints(io.TextIOBase):
 
     def fileno(self) -> int:
         return 2 if os.name == "posix" else super().fileno()
-
-
-def trim(error: Exception) -> None:
-    """Leave the frames before the user's own out of the traceback, if there are any of the user's."""
-    trace = error.__traceback__
-    while trace is not None and of_framework(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    if trace is not None:
-        error.__traceback__ = trace

@@ -24,8 +24,8 @@ from pystorm.component import _SERIALIZERS
 from stormline.components.host import Host
 from stormline.core.errors import Died, StormlineError
 from stormline.core.status import Status
-from stormline.engine.standins import Direct, Prints, ToHost, trim
-from stormline.multilang.plain import shortened, user_line
+from stormline.engine.standins import Direct, Prints, ToHost
+from stormline.multilang.traces import told, trim, user_line
 
 SERIALIZER = "stormline"
 """What components are told to talk through, in the place of "json"."""
@@ -200,11 +200,7 @@ class StockTask:
 
     def _tell_exception(self, exception: Exception, tup: Any = None) -> None:
         """In the place of pystorm's `raise_exception`: the same text, with the tuple shortened."""
-        during = f" while processing Tuple {shortened(repr(tup))}" if tup else ""
-        trace = "".join(traceback.format_exception(exception))
-        self._instance.send_message(
-            {"command": "error", "msg": f"Python {type(exception).__name__} raised{during}\n{trace}"}
-        )
+        self._instance.send_message({"command": "error", "msg": told(exception, tup)})
         self._instance.send_message({"command": "sync"})
 
     def _set_up(self, conf: dict[str, Any], context: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from stormline.components.host import Tuple
 from stormline.core.errors import StormlineError
 from stormline.core.status import Status
 from stormline.engine.stock import StockTask
-from stormline.multilang.plain import NotData, plain, user_line
+from stormline.multilang.plain import NotData, plain
+from stormline.multilang.traces import user_line
 
 
 class StockBolt(StockTask):

@@ -11,7 +11,8 @@ import pystorm
 from stormline.components.host import Host
 from stormline.core.errors import StormlineError
 from stormline.engine.stock import WAIT_KEY, StockTask
-from stormline.multilang.plain import NotData, plain, user_line
+from stormline.multilang.plain import NotData, plain
+from stormline.multilang.traces import user_line
 
 
 class StockSpout(StockTask):
@@ -33,6 +34,7 @@ class StockSpout(StockTask):
 
     def deactivate(self) -> None:
         self._command_it({"command": "deactivate", "id": ""})
+        self._status.settled = True  # whatever it has left, it is not asked for it
 
     def next_tuple(self) -> bool:
         """An idle spout is asked again after a moment, as Storm's wait strategy has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ from stormline.engine.deployment import Deployment
 from stormline.engine.messages import Acked, Begun, Behind, Carried, Failed, Message
 
 _encode = msgspec.msgpack.Encoder().encode
+JSON = 1
+"""The msgpack extension for values that JSON holds and msgpack does not: whole numbers beyond 64 bits, halves of
+surrogate pairs."""
 
 
 class _Tuple(msgspec.Struct, array_like=True, tag=0):
@@ -69,19 +73,24 @@ class Wire:
         for task, spec in deployment.hosted.items():
             schema = spec.conf.get("stormline.schema")
             for name, stream in spec.streams.items():
-                values: Any = Any
+                values: Any = None
                 if schema is not None and stream.fields == BATCH_FIELDS:
                     values = _batches_of(resolve(schema))
                 elif schema is not None and name == PROGRESS:
                     values = tuple[Progress]
-                self._decoders[task, name] = msgspec.msgpack.Decoder(values)
-        self._plain = msgspec.msgpack.Decoder(Any)
+                if values is not None:
+                    self._decoders[task, name] = msgspec.msgpack.Decoder(values)
+        self._plain = msgspec.msgpack.Decoder(Any, ext_hook=lambda code, data: json.loads(bytes(data)))
 
     def encode(self, message: Message) -> bytes:
         """Raises TypeError or another error of the coder for values that are not data."""
         if isinstance(message, Carried):
             target, source, stream, values, roots = message
-            return _encode(_Tuple(target, source, stream, dict(roots), msgspec.Raw(_encode(values))))
+            try:
+                packed = _encode(values)
+            except (OverflowError, UnicodeEncodeError):
+                packed = _encode(msgspec.msgpack.Ext(JSON, json.dumps(values).encode()))
+            return _encode(_Tuple(target, source, stream, dict(roots), msgspec.Raw(packed)))
         return _encode(_CODED[type(message)](*message))
 
     def decode(self, data: bytes) -> Message:

@@ -7,7 +7,9 @@ what the dead one held (with `strict` nothing fails: tuples time out, as on a cl
 from __future__ import annotations
 
 import logging
+import os
 import selectors
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -19,9 +21,11 @@ from stormline.core.errors import StormlineError, UserCodeError
 from stormline.core.status import Status
 from stormline.engine import control
 from stormline.engine.clock import Clock
+from stormline.engine.conf import longest_silence_ms
 from stormline.engine.control import Channel
 from stormline.engine.deployment import Deployment
-from stormline.engine.process import CONTROL
+from stormline.engine.process import CONTROL, TELL_STACK
+from stormline.multilang.traces import innermost
 
 log = logging.getLogger("stormline.engine")
 
@@ -57,7 +61,9 @@ class Workers:
         self._active = True
         self.deaths = 0
         """Workers that died so far."""
+        self._silence_ms = longest_silence_ms(deployment.conf)
         self._round = 0
+        self._asked_ms = 0
         self._settled_in: int | None = None
         """The round in which all were settled first."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,7 +94,13 @@ class Workers:
     def ask(self) -> None:
         """Ask each worker how things stand; what they say arrives during `run`."""
         self._round += 1
-        for worker in self._workers:
+        now_ms = self._clock.now_ms()
+        # While this process itself stood still (a suspended machine, Ctrl-Z) nobody was silent.
+        passed_ms, self._asked_ms = min(now_ms - self._asked_ms, 1_000), now_ms
+        for number, worker in enumerate(self._workers):
+            if worker.started:
+                worker.silent_ms += passed_ms
+                self._watch(number, worker)
             self._say_to(worker, control.Ask(self._round))
 
     def status(self) -> dict[str, list[Status]]:
@@ -188,7 +200,7 @@ class Workers:
                 worker.started, worker.deaths = True, 0
                 self._connect(number)
             case control.Report():
-                worker.report = message
+                worker.report, worker.silent_ms, worker.stack_asked = message, 0, False
             case control.Heard(lost):
                 self._heard(lost, number)
             case control.Line(level, text):
@@ -216,6 +228,19 @@ class Workers:
 
     # deaths
 
+    def _watch(self, number: int, worker: _Worker) -> None:
+        """Kill a worker that does not answer, as Storm's supervisor would; the user learns where it was."""
+        if worker.silent_ms >= self._silence_ms:
+            log.error(
+                "worker %d (process %d) said nothing for %d s and is killed; where it was:\n%s",
+                *(number, worker.pid, worker.silent_ms // 1000, innermost(self._tail(number))),
+            )
+            worker.silent_ms = 0
+            os.kill(worker.pid, signal.SIGKILL)
+        elif worker.silent_ms >= self._silence_ms / 2 and not worker.stack_asked:
+            worker.stack_asked = True
+            os.kill(worker.pid, TELL_STACK)
+
     def _hear_supervisor(self) -> None:
         said = self._supervisor.hear()
         if said is None:
@@ -234,7 +259,7 @@ class Workers:
         worker.deaths += 1
         self.deaths += 1
         started, worker.started, worker.active = worker.started, False, False
-        worker.report = NOTHING_YET
+        worker.report, worker.silent_ms, worker.stack_asked = NOTHING_YET, 0, False
         self._hang_up(worker)
         how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
         if worker.deaths >= DEATHS_AT_START and not started:
@@ -303,6 +328,9 @@ class _Worker:
         self.unheard: set[int] | None = None
         """After its death: workers that may still send to it."""
         self.report = NOTHING_YET
+        self.silent_ms = 0
+        """Since it was asked and did not answer."""
+        self.stack_asked = False
 
 
 def make_folder() -> Path:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
+
+from stormline.multilang.traces import trim
 
 
 def main() -> None:
@@ -16,6 +19,15 @@ def main() -> None:
     target = words[-1]
     out = os.dup(1)
     os.dup2(2, 1)
+    try:
+        _run(target, out)
+    except Exception as error:  # whatever the user's code raises as it starts
+        trim(error)
+        traceback.print_exception(error)
+        sys.exit(1)
+
+
+def _run(target: str, out: int) -> None:
     sys.path[:0] = [path for path in (os.path.join(os.getcwd(), "resources"), os.getcwd()) if os.path.isdir(path)]
     module, _, name = target.rpartition(".")
     component = getattr(importlib.import_module(module), name)

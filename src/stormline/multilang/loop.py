@@ -27,6 +27,7 @@ from stormline.core.batch import BATCH_FIELDS, Batch
 from stormline.core.errors import SettingsError
 from stormline.core.progress import PROGRESS_FIELDS
 from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
+from stormline.multilang.traces import trim
 
 END = b"\nend\n"
 GATHER_BYTES = 262_144
@@ -48,8 +49,9 @@ def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] 
     try:
         threading.Thread(target=pipe.read, daemon=True).start()
         _Loop(component, pipe, edges or server_edges).run()
-    except Exception:  # whatever a component raises ends the process, as Storm expects, and stands in its log
-        trace = traceback.format_exc()
+    except Exception as error:  # whatever a component raises ends the process, as Storm expects, and stands in its log
+        trim(error)
+        trace = "".join(traceback.format_exception(error))
         pipe.send({"command": "error", "msg": trace})
         pipe.flush()
         print(trace, file=sys.stderr, flush=True)  # noqa: T201 - the worker's log

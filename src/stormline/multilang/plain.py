@@ -6,21 +6,16 @@ would not change are not sent through it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import pystorm
 import simplejson
-import streamparse
+
+from stormline.multilang.traces import shortened
 
 _json: Any = simplejson
 SAME = frozenset({str, int, bool, type(None)})
 """Types whose values come out of JSON as they went in."""
-_FRAMEWORK = tuple(str(Path(str(module.__file__)).parent) for module in (pystorm, streamparse)) + (
-    str(Path(__file__).parents[1]),
-)
 
 
 class NotData(ValueError):
@@ -42,24 +37,6 @@ def plain(values: Sequence[Any], fields: Sequence[str] = ()) -> list[Any]:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotData(_which(values, fields, error)) from None
     return list(values)
-
-
-def user_line() -> str:
-    """`file:line (function)` of the innermost running code that is neither ours nor pystorm's."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_FRAMEWORK):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
-
-
-def of_framework(filename: str) -> bool:
-    """Whether a file is ours, pystorm's or streamparse's."""
-    return filename.startswith(_FRAMEWORK)
-
-
-def shortened(text: str, most: int = 300) -> str:
-    """At most so many characters."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
 def _which(values: Sequence[Any], fields: Sequence[str], whole: Exception) -> str:

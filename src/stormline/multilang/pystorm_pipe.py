@@ -9,18 +9,21 @@ from __future__ import annotations
 import atexit
 import io
 import json
+import logging
 import os
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import msgspec
-from pystorm.component import _SERIALIZERS
+from pystorm.component import _SERIALIZERS, Component
 from pystorm.exceptions import StormWentAwayError
 from pystorm.serializers.serializer import Serializer
 
-from stormline.multilang.plain import NotData, plain, user_line
+from stormline.multilang.plain import NotData, plain
+from stormline.multilang.traces import told, trim, user_line
 
 END = b"\nend\n"
 GATHER_S = 0.005
@@ -38,7 +41,26 @@ def run(component: Any, out: int) -> None:
     instance = component(serializer="json")
     instance.serializer.component = instance
     sys.stdout = _Prints(instance.serializer)
+    if type(instance).raise_exception is Component.raise_exception:
+        instance.raise_exception = partial(_raise_exception, instance)
+    logging.setLogRecordFactory(_Record)
     instance.run()
+
+
+def _raise_exception(instance: Any, exception: BaseException, tup: Any = None) -> None:
+    """In the place of pystorm's: the same text, without the frames before the user's."""
+    instance.send_message({"command": "error", "msg": told(exception, tup)})
+    instance.send_message({"command": "sync"})
+
+
+class _Record(logging.LogRecord):
+    """Shows the user's frames where pystorm logs an exception."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if isinstance(self.exc_info, tuple) and self.exc_info[1] is not None:
+            trim(self.exc_info[1])
+            self.exc_info = (*self.exc_info[:2], self.exc_info[1].__traceback__)
 
 
 class _Pipe(Serializer):

@@ -1,6 +1,7 @@
 """Bolts that count words, in as many ways as streamparse has."""
 
 import os
+import signal
 from collections import Counter
 
 from spouts.verses import note
@@ -171,6 +172,27 @@ class BrokenBolt(Bolt):
         if tup.values.word == "dog":
             raise ValueError("no dogs")
         self.emit(tup.values)
+
+
+class HangingBolt(Bolt):
+    """Never comes back from one of the words."""
+
+    outputs = ["word"]
+
+    def process(self, tup):
+        while tup.values.word == "dog":
+            signal.pause()
+        self.emit(tup.values)
+
+
+class HoldingBolt(Bolt):
+    """Neither acks nor fails anything."""
+
+    outputs = ["word"]
+    auto_ack = False
+
+    def process(self, tup):
+        note(self.storm_conf, "held", tup.values.word)
 
 
 class PatientBolt(BrokenBolt):

@@ -43,6 +43,16 @@ class WordSpout(Spout):
         note(self.conf, "failed", tup_id)
 
 
+class CarelessSpout(WordSpout):
+    """The same without ids: nobody tracks its tuples."""
+
+    def next_tuple(self):
+        if self.number < self.left:
+            self.number += 1
+            self.emit([next(self.words)])
+            note(self.conf, "emitted", self.number)
+
+
 class FastWordSpout(WordSpout):
     """The same without notes, and without an end."""
 
