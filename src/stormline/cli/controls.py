@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 )
 @nimbus.on_topology
 def kill(at: nimbus.Target, name: str, wait_s: int, as_json: bool) -> None:
-    """Kill a topology: its spouts rest, and its workers end after --wait seconds. What it has not finished stays in
-    Kafka.
+    """Kill a topology: its spouts rest at once, and its workers end after --wait seconds.
 
-    It need not be one of this project. Calling it again with a shorter --wait is allowed.
+    It need not be one of this project. While it waits it can be killed again with a shorter --wait.
     """
     from stormline.cluster import topologies
     from stormline.cluster.nimbus import kill as kill_topology

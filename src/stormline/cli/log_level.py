@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     "wanted",
     multiple=True,
     metavar="LOGGER=LEVEL[:SECONDS]",
-    help="Set the level of a logger, ROOT for all, for so many seconds (0: for good). May be repeated.",
+    help="Set the level of a logger, ROOT for all; with SECONDS not for good (workers look every half minute). "
+    "May be repeated.",
 )
 @click.option("-r", "--remove", "removed", multiple=True, metavar="LOGGER", help="Take a level back. May be repeated.")
 @nimbus.on_topology
@@ -33,8 +34,8 @@ def log_level(
 ) -> None:
     """Show the log levels that are set for a topology's workers, or change them while it runs; nothing is restarted.
 
-    What Python components log passes the logger org.apache.storm.task.DefaultShellLogHandler or that of Storm's
-    ShellBolt and ShellSpout, with the level it was logged with.
+    What Python components log goes through the loggers org.apache.storm.spout.ShellSpout and
+    org.apache.storm.task.ShellBolt.
     """
     from stormline.cluster import topologies
 
@@ -65,4 +66,5 @@ def _level(text: str, known: tuple[str, ...]) -> tuple[str, tuple[str, int]]:
 def _ends(level: Level) -> str:
     if level.until_s is None:
         return "never"
-    return f"in {tables.duration(max(0, level.until_s - time.time()))}, then {level.then or 'as before'}"
+    left = level.until_s - time.time()
+    return f"in {tables.duration(left)}, then {level.then or 'as before'}" if left > 0 else "has ended"

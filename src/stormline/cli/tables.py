@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Print a table; the first `left` columns to the left, the others, figures, to the right. Nothing is cut."""
-    show_made(made(title, headings, rows, left=left))
+    print_wide(made(title, headings, rows, left=left))
 
 
-def show_made(table: Table) -> None:
+def print_wide(table: Table) -> None:
     from rich.console import Console
 
     # As wide as it needs: a line that the terminal breaks can still be read and copied, one that is cut cannot.

@@ -90,13 +90,15 @@ def logs(at: nimbus.Target, name: str, where: Where, target: Path | None, as_jso
         if target is None:
             raise SettingsError('a logviewer lists nothing: say --to FOLDER, or leave out "logviewer.port" and use ssh')
         for worker, text in _viewed(at, name, port):
-            _write(target / worker.host / worker.topology_id / str(worker.port) / "worker.log", text)
+            copy = target / worker.host / worker.topology_id / str(worker.port) / "worker.log"
+            _write(copy, text, as_json=as_json)
         return
     place = _place(at, where)
     found = _found(place, name, where.pattern)
     if target is not None:
         for file in found:
-            _write(target / file.host / file.path.lstrip("/"), worker_logs.content(place, file))
+            text = worker_logs.content(place, file)
+            _write(target / file.host / file.path.lstrip("/"), text, as_json=as_json)
     elif as_json:
         tables.tell_json(found)
     else:
@@ -207,7 +209,7 @@ def _shower(*, as_json: bool) -> Callable[[str, str, str], None]:
     return show
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, as_json: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    click.echo(str(path))
+    click.echo(json.dumps({"copy": str(path)}) if as_json else str(path))

@@ -19,7 +19,7 @@ CHUNK: Final = 307_200
 TIMEOUT_MS: Final = 10_000
 _PAUSE_S: Final = 0.3
 
-_LEADER: Final = """
+LEADERSHIP: Final = """
 struct NimbusSummary { 1: string host, 2: i32 port, 4: bool isLeader, 5: string version, 6: i32 tlsPort }
 struct SupervisorAssignments {}
 exception AuthorizationException { 1: required string msg }
@@ -170,7 +170,7 @@ def _through(seed: Address, settings: NimbusSettings, timeout_ms: int, stack: Ex
     except ServerError as error:  # the name may be known only where Nimbus runs; one of the seeds may be the same
         if itself is None and _is_alone(asked):
             return _nimbus(asked), ""
-        raise ServerError(f"{seed}: is not the leader; that is {advertised}, but {error}") from error
+        return None, f"{seed}: is not the leader; that is to be {advertised}, but {error}"
 
 
 def _reach(address: Address, settings: NimbusSettings, timeout_ms: int, stack: ExitStack) -> Any:
@@ -230,7 +230,7 @@ def _leadership() -> Any:
 
     import thriftpy2
 
-    return thriftpy2.load_fp(io.StringIO(_LEADER), module_name="stormline_leader_thrift").Leader
+    return thriftpy2.load_fp(io.StringIO(LEADERSHIP), module_name="stormline_leader_thrift").Leader
 
 
 def wire() -> Any:

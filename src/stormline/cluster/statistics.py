@@ -44,19 +44,27 @@ class Component(NamedTuple):
     last_error: Error | None
 
 
-class Stream(NamedTuple):
-    """One stream into a component, or out of it. `component`: where it comes from, None for one of its own."""
+class Input(NamedTuple):
+    """What a bolt received of one stream of `component`."""
 
-    component: str | None
+    component: str
+    stream: str
+    executed: int
+    acked: int
+    failed: int
+    execute_ms: float
+    process_ms: float
+
+
+class Output(NamedTuple):
+    """What a component emitted on one of its streams; what came of it is known of spouts alone."""
+
     stream: str
     emitted: int
     transferred: int
-    executed: int | None
-    acked: int
-    failed: int
+    acked: int | None
+    failed: int | None
     complete_ms: float | None
-    execute_ms: float | None
-    process_ms: float | None
 
 
 class Executor(NamedTuple):
@@ -79,8 +87,8 @@ class Detail(NamedTuple):
 
     component: str
     kind: str
-    inputs: list[Stream]
-    outputs: list[Stream]
+    inputs: list[Input]
+    outputs: list[Output]
     executors: list[Executor]
     errors: list[Error]
 
@@ -97,9 +105,9 @@ def of_component(client: Any, topology: Listed, name: str, window: str) -> Detai
         raise SettingsError(f'{topology.name} has no component "{name}"; it has: {", ".join(sorted(known))}')
     page = client.getComponentPageInfo(topology.id, name, window, False)
     inputs = [
-        _stream(source.componentId, source.streamId, each) for source, each in (page.gsid_to_input_stats or {}).items()
+        _input(source.componentId, source.streamId, each) for source, each in (page.gsid_to_input_stats or {}).items()
     ]
-    outputs = [_stream(None, stream, each) for stream, each in (page.sid_to_output_stats or {}).items()]
+    outputs = [_output(stream, each) for stream, each in (page.sid_to_output_stats or {}).items()]
     return Detail(
         name,
         _component(name, known[name]).kind,
@@ -122,23 +130,36 @@ def _component(name: str, stats: Any) -> Component:
         (bolt.executed or 0) if bolt is not None else None,
         common.acked or 0,
         common.failed or 0,
-        *_times(spout, bolt),
+        spout.complete_latency_ms if spout is not None else None,
+        bolt.execute_latency_ms if bolt is not None else None,
+        bolt.process_latency_ms if bolt is not None else None,
         bolt.capacity if bolt is not None else None,
         _error(stats.last_error) if stats.last_error is not None else None,
     )
 
 
-def _stream(source: str | None, stream: str, stats: Any) -> Stream:
-    common, spout, bolt = _parts(stats)
-    return Stream(
-        source,
+def _input(component: str, stream: str, stats: Any) -> Input:
+    common, _, bolt = _parts(stats)
+    return Input(
+        component,
+        stream,
+        bolt.executed or 0,
+        common.acked or 0,
+        common.failed or 0,
+        bolt.execute_latency_ms or 0.0,
+        bolt.process_latency_ms or 0.0,
+    )
+
+
+def _output(stream: str, stats: Any) -> Output:
+    common, spout, _ = _parts(stats)
+    return Output(
         stream,
         common.emitted or 0,
         common.transferred or 0,
-        (bolt.executed or 0) if bolt is not None else None,
-        common.acked or 0,
-        common.failed or 0,
-        *_times(spout, bolt),
+        (common.acked or 0) if spout is not None else None,
+        (common.failed or 0) if spout is not None else None,
+        spout.complete_latency_ms if spout is not None else None,
     )
 
 
@@ -163,14 +184,6 @@ def _parts(stats: Any) -> tuple[Any, Any, Any]:
     """(what all have, what spouts have or None, what bolts have or None)."""
     specific = stats.specific_stats
     return stats.common_stats, specific.spout if specific else None, specific.bolt if specific else None
-
-
-def _times(spout: Any, bolt: Any) -> tuple[float | None, float | None, float | None]:
-    return (
-        spout.complete_latency_ms if spout is not None else None,
-        bolt.execute_latency_ms if bolt is not None else None,
-        bolt.process_latency_ms if bolt is not None else None,
-    )
 
 
 def _error(error: Any) -> Error:

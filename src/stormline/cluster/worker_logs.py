@@ -127,7 +127,7 @@ def remove(place: Place, files: Sequence[LogFile], running: Collection[str]) -> 
         }
         if folders:
             quoted = " ".join(map(shlex.quote, sorted(folders)))
-            hosts.run(host, _by(place, f"find {quoted} -depth -type d -empty -exec rmdir {{}} +"), place.access)
+            hosts.run(host, _by(place, f"find {quoted} -depth -type d -empty -exec rmdir {{}} \\;"), place.access)
 
     hosts.on_each(place.machines, on, place.pool_size)
     return removed, emptied
