@@ -47,7 +47,9 @@ class Plan:
 def plan(project: Project, said: Options) -> Plan:
     """Raises SettingsError with every fault of the environment, the name and the configuration."""
     env = choose_environment(project, said.env_name)
-    given = from_the_command_line(said.options, workers=said.workers, inline=False, multilang=False, debug=said.debug)
+    given = from_the_command_line(
+        said.options, workers=said.workers, inline=False, multilang=False, debug=said.debug, seed=None
+    )
     if said.ackers is not None:
         given["topology.acker.executors"] = said.ackers
     loaded = topologies.load(project, said.name)
