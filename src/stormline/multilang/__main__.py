@@ -13,8 +13,6 @@ import sys
 import traceback
 from typing import Any
 
-from stormline.multilang.traces import trim
-
 
 def stdout_aside() -> int:
     """The descriptor that leads to Storm; from now on what is printed goes where stderr goes."""
@@ -48,6 +46,8 @@ def main() -> None:
     try:
         serve(component(words[-1]), out)
     except Exception as error:  # whatever the user's code raises as it starts
+        from stormline.multilang.traces import trim  # it asks where pystorm lies, which must be there by now
+
         trim(error)
         traceback.print_exception(error)
         sys.exit(1)

@@ -26,20 +26,28 @@ def run(target: str) -> None:
         refuse(fault, 1)
     ship(root)
     from stormline.multilang.__main__ import component, serve, stdout_aside
-    from stormline.multilang.traces import trim
 
     out = stdout_aside()
     try:
         found = component(target)
     except Exception as error:  # whatever the user's module raises ends the process, and Storm is told first
-        trim(error)
-        refuse("".join(traceback.format_exception(error)), out)
+        refuse(told(error), out)
     try:
         serve(found, out)
-    except Exception as error:  # in the user's code, with Storm's words to it on their way
-        trim(error)
-        traceback.print_exception(error)
+    except Exception as error:  # Storm's words to it are read already: what is told is in the worker's log
+        sys.stderr.write(told(error))
         os._exit(1)
+
+
+def told(error: Exception) -> str:
+    """The traceback; the user's part of it, if that can be told apart."""
+    try:
+        from stormline.multilang.traces import trim
+
+        trim(error)
+    except AssertionError:  # there is no pystorm
+        pass
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def check(targets: "list[str]") -> None:
