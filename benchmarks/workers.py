@@ -34,8 +34,8 @@ def main() -> None:
             print(f"run {number + 1}: two workers {told(ours[-1])}; inline {told(peer[-1])}", flush=True)
     speed = median(each.records_per_s for each in ours)
     peer_speed = median(each.records_per_s for each in peer)
-    ratio = speed / peer_speed
     ratios = [a.records_per_s / b.records_per_s for a, b in zip(ours, peer, strict=True)]
+    ratio = median(ratios)  # of neighbours in time: the machine's speed drifts from pair to pair
     ceiling = CORES * 1e6 / median(each.all_cpu_s_per_million for each in peer)
     print(
         json.dumps(

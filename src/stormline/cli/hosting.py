@@ -21,6 +21,7 @@ from stormline.engine.supervisor import start_supervisor
 from stormline.engine.topology import TopologySpec
 from stormline.engine.worker import Worker
 from stormline.engine.workers import Workers, make_folder
+from stormline.multilang.interpreter import tune
 
 
 class Hosting(Protocol):
@@ -59,6 +60,7 @@ class InThisProcess:
     """All tasks in one worker, here: deterministic by `seed` but for the outside world, open to a debugger."""
 
     def __init__(self, deployment: Deployment, edges: Edges, clock: Clock, seed: int | None) -> None:
+        tune()
         self.deployment = deployment
         self.deaths = 0
         self._edges = edges

@@ -61,7 +61,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
     """A partition without news for so long stops holding windows open; None: never."""
     max_batch: int = 500
     """Records in one tuple, at most."""
-    max_pending: int = 60_000
+    max_pending: int = 120_000
     """Records fetched and not yet acked, at most, for each task."""
     span: int = 100_000
     """Offsets between the oldest unacked record of a partition and the next one to read, at most."""

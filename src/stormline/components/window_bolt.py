@@ -31,7 +31,7 @@ from stormline.core.window import Windower
 
 FLUSH_AFTER_PAUSE_MS = 20
 FLUSH_EVERY_MS = 500
-FLUSH_AT_RECORDS = 20_000
+FLUSH_AT_RECORDS = 40_000
 """Over all tasks of the bolt: well below what a spout lets wait for its ack, else it would stand still until the pause
 is noticed. Each flush writes a busy key anew, so that few records a flush cost more rows."""
 RETRY_AFTER_MS = 500

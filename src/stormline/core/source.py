@@ -27,7 +27,7 @@ class Limits(NamedTuple):
 
     out_of_order_ms: int = 0
     """How far behind the newest event time of its partition a record may be without being late."""
-    max_pending: int = 60_000
+    max_pending: int = 120_000
     """Records fetched and not yet acked, over all partitions of the task."""
     span: int = 100_000
     """Offsets between a partition's frontier and its position: one stuck record must not let the rest run away."""

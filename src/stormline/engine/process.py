@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import logging
 import os
 import signal
@@ -23,10 +22,8 @@ from stormline.engine.messages import Message
 from stormline.engine.topology import TopologySpec
 from stormline.engine.wire import Wire
 from stormline.engine.worker import Worker
+from stormline.multilang.interpreter import tune
 
-COLLECT = (20_000, 20, 100)
-"""Thresholds of the garbage collector: batches and windows live long and hold no cycles, and the default looks through
-them all the time (4 % of a worker's CPU)."""
 TELL_STACK = signal.SIGUSR2
 """Writes where a worker is to its stderr, whatever its Python code is doing."""
 CONTROL = "control"
@@ -48,7 +45,7 @@ def work(
     the number of the worker and where lines go that the user is to see. Ends at once, without closing anything, when
     the process that runs the topology is gone.
     """
-    gc.set_threshold(*COLLECT)
+    tune()
     faulthandler.register(TELL_STACK, all_threads=False)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.connect(str(folder / CONTROL))

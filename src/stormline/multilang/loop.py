@@ -27,6 +27,7 @@ from stormline.connectors.edges import ServerEdges
 from stormline.core.batch import BATCH_FIELDS, Batch
 from stormline.core.progress import PROGRESS_FIELDS
 from stormline.multilang.coding import decode_progress, decode_rows, encode_progress, encode_rows, from_text, to_text
+from stormline.multilang.interpreter import tune
 from stormline.multilang.pipe import STUCK_AFTER_S, Pipe
 from stormline.multilang.prints import LogLines, Prints, storm_level
 from stormline.multilang.traces import trim
@@ -41,6 +42,7 @@ PRINT_HINT = "print() goes to this log, as stdout belongs to Storm; logging.getL
 
 def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] | None = None) -> None:
     """Be a task of `component` until stdin ends; never returns. `out` is the descriptor that leads to Storm."""
+    tune()
     pipe = Pipe(out)
     status = 1
     try:
