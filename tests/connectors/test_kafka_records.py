@@ -119,6 +119,17 @@ def test_aborted_records_are_left_out_and_the_position_passes_them():
     assert (taken, position) == ([], 3)
 
 
+def test_a_batch_may_be_of_any_length():
+    """Offsets take one byte, two, then three, within one batch; lengths and times as many as they need."""
+    records = [(n * n, b"k" * (n % 70), b"v" * (n % 140), b"%d" % n) for n in range(9_000)]
+    data = encode_batch(records, header=b"row", producer_id=7, producer_epoch=1, base_sequence=5)
+    taken, position = read(column_records(10_000, timestamps=False), data)
+    assert [row for columns in taken for row in zip(*columns, strict=True)] == [
+        (n, n * n, b"k" * (n % 70), b"v" * (n % 140)) for n in range(9_000)
+    ]
+    assert position == 9_000
+
+
 @pytest.mark.parametrize("timestamps", [True, False])
 def test_offsets_of_a_batch_that_compaction_has_thinned_out_are_its_own(timestamps):
     """Gaps between the records of one batch are kept, and times, keys and values belong to their offsets."""

@@ -57,8 +57,8 @@ def test_a_state_that_was_written_and_read_goes_on(first: list[Decimal], more: l
     for names in (list(ALL), ["n", "sum", "least", "most"], ["mean"], ["mean", "n", "most"]):
         aggregation = Aggregation({name: ALL[name] for name in names}, Sale)
         state = fold(aggregation, first)
-        raw = aggregation.write_state(state) if aggregation.needs_state else None
-        back = aggregation.read(aggregation.write_result(state), raw)
+        raw = aggregation.write_states({"k": state})["k"] if aggregation.needs_state else None
+        back = aggregation.read(aggregation.write_results({"k": state})["k"], raw)
         for amount in more:
             back = aggregation.add(back, Sale(amount))
 

@@ -50,6 +50,8 @@ class Decoder:
     def __init__(self, schema: type[msgspec.Struct], event_time: str | None, max_ahead_ms: int) -> None:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(schema).decode
         self._time = attrgetter(event_time) if event_time is not None else None
+        types = {field.name: field.type for field in msgspec.structs.fields(schema)}
+        self._time_is_int = event_time is not None and types.get(event_time) is int
         self._max_ahead_ms = max_ahead_ms
 
     def rows(self, fetched: Fetched, now_ms: int) -> tuple[Rows, list[Undecodable]]:
@@ -69,7 +71,7 @@ class Decoder:
         if time is None:
             return values, list(fetched.timestamps_ms)
         times = list(map(time, values))
-        return values, times if set(map(type, times)) == {int} else [time_ms(value) for value in times]
+        return values, times if self._time_is_int else [time_ms(value) for value in times]
 
     def _one_by_one(self, fetched: Fetched, now_ms: int) -> tuple[Rows, list[Undecodable]]:
         rows, bad = Rows([], [], []), []

@@ -91,8 +91,8 @@ def _flush_args(flush: Flush) -> list[Any]:
             f"{window.name}:{window.start_ms}",
             _entry_json(WindowEntry(window.end_ms, "final" if window.final else "open", window.revision)).decode(),
             window.forgotten,
-            [x for key, result in window.results.items() for x in (key, result.decode())],
-            [x for key, state in window.states.items() for x in (key, state.decode())],
+            [x for key, result in window.results.items() for x in (key, result)],
+            [x for key, state in window.states.items() for x in (key, state)],
         )
         for window in flush.windows
     ]
@@ -142,5 +142,5 @@ def _loaded(slot: int, answer: Any) -> Loaded:
     )
 
 
-def _pairs(flat: list[bytes]) -> dict[str, bytes]:
-    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+def _pairs(flat: list[bytes]) -> dict[str, str]:
+    return {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}

@@ -205,15 +205,15 @@ class Aggregation:
         self.needs_state = "" in self._shown
         """Some accumulator cannot be read back from the result."""
 
-    def write_result(self, accumulators: Accumulators) -> bytes:
-        """JSON object of the results by name; Decimals as strings, times ISO 8601."""
-        return _encode(self.result(accumulators))
+    def write_results(self, rows: Mapping[str, Accumulators]) -> dict[str, str]:
+        """For each key the JSON object of the results by name; Decimals as strings, times ISO 8601."""
+        return dict(zip(rows, _written(list(map(self.result, rows.values()))), strict=True))
 
-    def write_state(self, accumulators: Accumulators) -> bytes:
-        """JSON array of all accumulators."""
-        return _encode(accumulators)
+    def write_states(self, rows: Mapping[str, Accumulators]) -> dict[str, str]:
+        """For each key the JSON array of all accumulators."""
+        return dict(zip(rows, _written(list(rows.values())), strict=True))
 
-    def read(self, result: bytes | None, state: bytes | None) -> Accumulators:
+    def read(self, result: str | None, state: str | None) -> Accumulators:
         """The accumulators, from the state if there is one, else from the result."""
         if state is not None:
             return tuple(self._decode_state(state))
@@ -301,4 +301,9 @@ def _written_result(
     return written
 
 
-_encode = msgspec.json.Encoder(decimal_format="string").encode
+_encode_lines = msgspec.json.Encoder(decimal_format="string").encode_lines
+
+
+def _written(values: list[Any]) -> list[str]:
+    """The JSON of each: one call for all of them takes half the time, and JSON has no line breaks of its own."""
+    return _encode_lines(values).decode().split("\n")[:-1]

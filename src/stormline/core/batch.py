@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 BATCH_FIELDS = ("slot", "lane", "partition", "records")
@@ -30,8 +31,11 @@ class Rows(NamedTuple):
     """Canonical key texts, where the stream is split for a keyed bolt."""
 
     def at(self, indices: Sequence[int]) -> Rows:
-        """The rows at these indices."""
-        return Rows(*(column and list(map(column.__getitem__, indices)) for column in self))  # type: ignore[arg-type]
+        """The rows at these indices, of which there is at least one."""
+        if len(indices) == 1:
+            return self.piece(slice(indices[0], indices[0] + 1))
+        pick = itemgetter(*indices)
+        return Rows(*(column and list(pick(column)) for column in self))  # type: ignore[arg-type]
 
     def piece(self, rows: slice) -> Rows:
         return Rows(*(column and column[rows] for column in self))  # type: ignore[arg-type]

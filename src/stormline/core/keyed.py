@@ -240,19 +240,18 @@ class KeyedState:
             window.revised = False
         aggregation, trigger = self.rules.aggregation, self.rules.trigger
         rows = {key: window.rows[key] for key in window.dirty if key in window.rows}
-        states: dict[str, bytes] = {}
+        states: dict[str, str] = {}
         if trigger is not None or aggregation.needs_state:
-            states = {key: aggregation.write_state(row) for key, row in rows.items()}
-        results = {
-            key: aggregation.write_result(row) for key, row in rows.items() if trigger is None or key in window.fired
-        }
+            states = aggregation.write_states(rows)
+        if trigger is not None:
+            rows = {key: row for key, row in rows.items() if key in window.fired}
         return WindowChange(
             self.rules.windower.name,
             window.span.start_ms,
             window.span.end_ms,
             window.final,
             window.revision,
-            results,
+            aggregation.write_results(rows),
             states,
             window.forgotten,
         )

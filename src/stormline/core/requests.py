@@ -30,9 +30,9 @@ class LoadedWindow(msgspec.Struct, frozen=True):
     end_ms: int
     final: bool
     revision: int
-    results: dict[str, bytes]
+    results: dict[str, str]
     """Canonical key -> JSON of the result."""
-    states: dict[str, bytes]
+    states: dict[str, str]
     """Canonical key -> JSON of the accumulators that the result does not determine."""
 
 
@@ -56,8 +56,8 @@ class WindowChange(msgspec.Struct, frozen=True):
     end_ms: int
     final: bool
     revision: int
-    results: dict[str, bytes]
-    states: dict[str, bytes]
+    results: dict[str, str]
+    states: dict[str, str]
     forgotten: bool = False
     """Closed and past its lateness: the results stay, everything that only serves revision goes."""
 

@@ -34,8 +34,8 @@ class _Window:
     final: bool
     revision: int
     live: bool
-    results: dict[str, bytes] = field(default_factory=dict)
-    states: dict[str, bytes] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
