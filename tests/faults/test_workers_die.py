@@ -108,14 +108,17 @@ def test_one_signal_drains_and_ends_with_0(project: Project, number: int) -> Non
     assert_results_are_those_of_the_file(project)
 
 
-def test_a_second_signal_stops_at_once_and_loses_nothing(project: Project) -> None:
+@pytest.mark.parametrize("flags", [("--workers", "2"), ("--inline",), ("--multilang",)], ids=" ".join)
+def test_a_second_signal_stops_at_once_and_loses_nothing(project: Project, flags: tuple[str, ...]) -> None:
     """
     Ctrl-C twice, as from a terminal: to all processes of the run.
     """
-    run = project.start("run", "--workers", "2")
-    until_it_runs(run, project, 2)
-    os.killpg(run.pid, signal.SIGINT)
+    run = project.start("run", *flags)
     assert run.stdout is not None
+    for line in run.stdout:
+        if "first result in Redis" in line:
+            break
+    os.killpg(run.pid, signal.SIGINT)
     for line in run.stdout:
         if line.startswith("stopping"):
             break
