@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from stormline.cli import STARTED_S, commands, topologies
 from stormline.cli.config import find_project
 from stormline.cli.feeding import Feeding
+from stormline.cli.servers import stored
+from stormline.components.graph import graph_fingerprint
 from stormline.core.errors import SettingsError, StateError
 
 WORDS = """
@@ -254,6 +256,29 @@ def test_which_topology_is_meant(project: Path) -> None:
     assert topologies.choose(find_project(project), "trial") == ("words", "trial")
     with pytest.raises(SettingsError, match='no topology "lettres"; did you mean "letters"?'):
         topologies.choose(find_project(project), "lettres")
+
+
+def test_an_app_that_is_stored_can_be_read_whatever_its_name(project: Path) -> None:
+    """
+    A name near a topology's is no typo if Redis has an app of it; it is read by the topology that has made it, which
+    need not be the main one, and can be resumed.
+    """
+    (project / "topologies" / "letters.py").write_text(TOPOLOGY.replace("by_both", "by_all"))
+    content = json.loads((project / "config.json").read_text())
+    (project / "config.json").write_text(json.dumps(content | {"main": "words"}))
+    letters = topologies.load(find_project(project), "letters").topology
+    with stored(find_project(project), find_project(project).environment("embedded"), print) as store:
+        store.set("{words-1}:graph", graph_fingerprint(letters))
+        store.set("{words-2}:graph", "of an earlier version")
+        store.mset({"{words-1}:halt": "no reason", "{words-1}:run": 1})
+        read = sparse(project, "results", "-n", "words-1")
+        earlier = sparse(project, "results", "-n", "words-2")
+        resumed = sparse(project, "resume", "-n", "words-1")
+        typo = sparse(project, "results", "-n", "words-3")
+    assert read.stdout.splitlines() == ["by_length", "by_all", "overall"], read.output
+    assert earlier.stdout.splitlines() == ["by_length", "by_both", "overall"], earlier.output
+    assert "words-1 may go on. It had halted: no reason" in resumed.output
+    refused(typo, 'no topology "words-3"; did you mean "words"?')
 
 
 def test_a_main_topology_that_is_not_there_is_told(project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from stormline.cli import config
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from stormline.cli.topologies import Loaded
     from stormline.connectors.results import Results, Row
 
 TABLE_ROWS = 40
@@ -43,15 +45,21 @@ def results(
     from stormline.cli import topologies
     from stormline.cli.rows import json_line, quotients, table
     from stormline.cli.servers import stored
+    from stormline.connectors.redis import stored_graph
     from stormline.connectors.results import Results
 
     project = config.find_project(start)
     env = project.environment(env_name)
-    loaded = topologies.load(project, name)
-    keyed = {spec.name: spec for spec in loaded.topology.specs if topologies.is_keyed(spec)}
-    if component is not None and component not in keyed:
-        raise SettingsError(_no_such(component, keyed, loaded))
-    with stored(project, env, lambda line: click.echo(line, err=True)) as client:
+    with ExitStack() as stack:
+        opened = stored(project, env, lambda line: click.echo(line, err=True))
+        if name is None or name in topologies.names(project):
+            loaded = topologies.load(project, name)
+            keyed = _keyed(loaded, component)
+            client = stack.enter_context(opened)
+        else:  # an app under another name, or a typo: the store knows
+            client = stack.enter_context(opened)
+            loaded = topologies.load_stored(project, name, stored_graph(client, name))
+            keyed = _keyed(loaded, component)
         found = Results(client, loaded.app)
         if component is None:
             for each in keyed:
@@ -68,6 +76,16 @@ def results(
         click.echo("\n".join(lines or [_nothing(loaded.app, component, key)]))
         if (left := sum(1 for _ in rows)) > 0:
             click.echo(f"... and {left:,} more (--limit 0 shows all, --json prints all)")
+
+
+def _keyed(loaded: Loaded, wanted: str | None) -> dict[str, Any]:
+    """The components with results, by name. Raises SettingsError if the one that is wanted is none of them."""
+    from stormline.cli import topologies
+
+    keyed = {spec.name: spec for spec in loaded.topology.specs if topologies.is_keyed(spec)}
+    if wanted is not None and wanted not in keyed:
+        raise SettingsError(_no_such(wanted, keyed, loaded))
+    return keyed
 
 
 def _no_such(component: str, keyed: dict[str, Any], loaded: Any) -> str:

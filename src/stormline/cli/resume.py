@@ -21,13 +21,15 @@ def resume(start: Path, name: str | None, env_name: str | None) -> None:
     """
     from stormline.cli import topologies
     from stormline.cli.servers import stored
-    from stormline.connectors.redis import halted
+    from stormline.connectors.redis import halted, stored_graph
     from stormline.connectors.redis import resume as clear_halt
 
     project = config.find_project(start)
     env = project.environment(env_name)
-    app = topologies.choose(project, name)[1]
     with stored(project, env, lambda line: click.echo(line, err=True)) as client:
+        app = (
+            name if name is not None and stored_graph(client, name) is not None else topologies.choose(project, name)[1]
+        )
         why = halted(client, app)
         if clear_halt(client, app):
             click.echo(f"{app} may go on. It had halted: {why}")

@@ -64,6 +64,31 @@ def load(project: Project, name: str | None) -> Loaded:
     return Loaded(topology, app, path, _sections(topology, path))
 
 
+def load_stored(project: Project, app: str, graph: str | None) -> Loaded:
+    """The topology that an app in Redis was run from: the one whose fingerprint is `graph`, the stored one. If none is,
+    they have changed since, and the main one is taken. None: nothing is stored; then as `load`."""
+    from stormline.components.graph import graph_fingerprint
+
+    if graph is None:
+        return load(project, app)
+    known = names(project)
+    for name in sorted(known, key=lambda each: each != project.main):
+        try:
+            loaded = load(project, name)
+        except SettingsError:
+            if name == project.main:
+                raise
+            continue  # a faulty one need not be the one that is meant
+        if graph_fingerprint(loaded.topology) == graph:
+            return loaded._replace(app=app)
+    if project.main is None:
+        raise SettingsError(
+            f'the app "{app}" was made by none of {", ".join(known)} as they are now: components, keys, windows or '
+            'aggregates have changed since. Read it where its topology is, or name it as "main" in config.json'
+        )
+    return load(project, project.main)._replace(app=app)
+
+
 def _import(project: Project, path: Path) -> Any:
     sources = str(project.root / "src")
     if sources not in sys.path:

@@ -173,6 +173,9 @@ class Layout:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # 9,000 and 2,000 by default: so long a killed broker counts as alive, and its successor may not register.
+            "broker.session.timeout.ms": 4000,
+            "broker.heartbeat.interval.ms": 500,
             # A week by default, by the records' own timestamps: historic ones would be deleted within minutes.
             "log.retention.ms": -1,
         }

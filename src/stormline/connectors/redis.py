@@ -149,6 +149,12 @@ def halted(client: redis.Redis, app: str) -> str | None:
     return None if run is not None else "Redis has lost the run marker of this app"
 
 
+def stored_graph(client: redis.Redis, app: str) -> str | None:
+    """The fingerprint of the graph that has made what is stored of the app; None: nothing is."""
+    found = client.get(app_key(app, "graph"))
+    return None if found is None else _text(found)
+
+
 def require_durable(client: redis.Redis, where: str) -> None:
     """Refuse a Redis that may forget what it confirmed.
 
