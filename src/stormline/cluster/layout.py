@@ -135,7 +135,6 @@ class Layout:
             "topology.stats.sample.rate": 1.0,
             # 60 by default: counters stand still for a minute.
             "executor.metrics.frequency.secs": 1,
-            "worker.heap.memory.mb": 256,
             "worker.childopts": f'"-Xmx%HEAP-MEM%m -Djava.net.preferIPv4Stack=true -javaagent:{self.agent}"',
             "topology.worker.logwriter.childopts": '"-Xmx32m -XX:+UseSerialGC"',
         }
