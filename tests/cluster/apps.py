@@ -144,7 +144,7 @@ class App:
 
     # Kafka
 
-    def feed(self, times: int = 1, *, file: Path = purchases.FILE, topic: str = TOPIC) -> dict[int, int]:
+    def feed(self, times: int = 1, *, file: Path = purchases.FILE, topic: str) -> dict[int, int]:
         """So many repetitions of the file are in the topic afterwards; partition -> log end."""
         source: Any = Repeated(CsvFile(file, "user_id", "date"), times)
         return dict(Feed(self.kafka, FeedSettings(topic, source, PARTITIONS)).run().ends)
@@ -154,9 +154,9 @@ class App:
         path = self.project.root / "src" / "spouts" / "purchases.py"
         path.write_text(path.read_text().replace(f'topic = "{TOPIC}"', f'topic = "{topic}"'))
 
-    def ends_at(self, ends: dict[int, int]) -> None:
+    def ends_at(self, topic: str, ends: dict[int, int]) -> None:
         """The input is bounded, and ends there."""
-        set_ends(self.client, self.name, TOPIC, ends)
+        set_ends(self.client, self.name, topic, ends)
 
     # Redis
 

@@ -37,6 +37,12 @@ def until(condition: Callable[[], Any], limit_s: float = 60) -> None:
         PAUSE.wait(0.05)
 
 
+def until_fetched(cluster: Cluster, topology: str) -> None:
+    """Until the topology has a worker. One that is killed while it is still fetched ends the Supervisor of Storm 2.8.3,
+    which does not find what it was about to read."""
+    until(lambda: any(worker.name.startswith(f"{topology}-") for worker in cluster.status().workers), limit_s=150)
+
+
 def states(cluster: Cluster) -> dict[str, str]:
     return {line.name: line.state for line in cluster.status().parts}
 

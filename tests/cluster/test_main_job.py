@@ -13,6 +13,7 @@ from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
 
 pytestmark = pytest.mark.timeout(300)
+TOPIC = "all-purchases"
 STRICT = {"topology__fall__back__on__java__serialization": False}
 """What Kryo has no registration for ends the worker. It is so by default; here it must not depend on that."""
 
@@ -25,9 +26,10 @@ def test_the_main_job_equals_the_oracle(cluster: Cluster, settings: Settings, tm
     """
     assert cluster
     app = App(tmp_path / "project", settings, f"on-{workers}-workers")
+    app.read_from(TOPIC)
     app.set_parallelism(2)
-    wanted, ends = purchases.rows(), app.feed()
-    app.ends_at(ends)
+    wanted, ends = purchases.rows(), app.feed(topic=TOPIC)
+    app.ends_at(TOPIC, ends)
     app.submit("--workers", str(workers), stormline__bounded=True, **STRICT)
     try:
         until(lambda: app.committed() == sum(ends.values()), 150)

@@ -15,7 +15,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 from cluster.conftest import ROOT
-from cluster.test_cluster import redis_of, until
+from cluster.test_cluster import redis_of, until, until_fetched
 from kafka import KafkaProducer
 
 from stormline.cli import commands as verbs
@@ -83,6 +83,8 @@ def project(tmp_path: Path, cluster: Cluster, settings: Settings, bare_python: s
     """This repository's topologies, on workers that have a bare Python; nothing of the app is left behind."""
     assert cluster
     yield Project(tmp_path / "project", settings, ROOT, python=bare_python)
+    if status(settings) is not None:
+        until_fetched(cluster, APP)
     with nimbus.connect(HOST, settings.nimbus_port) as client:
         deploy.end(client, APP, 0)
     redis_of(settings).flushall()

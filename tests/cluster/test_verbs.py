@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from cluster.on_cluster import Verbs, kill, submit, until
+from cluster.test_cluster import until_fetched
 
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
@@ -268,10 +269,11 @@ def logs_of(cluster: Cluster, name: str) -> list[Path]:
     ]
 
 
-def test_kill_ends_it_and_what_is_not_there_is_told(verbs: Verbs, settings: Settings) -> None:
+def test_kill_ends_it_and_what_is_not_there_is_told(verbs: Verbs, cluster: Cluster, settings: Settings) -> None:
     """While it is being killed only that can be done again, with a shorter wait; afterwards it is unknown."""
     name = "short-lived"
     submit(settings, name, verbs.root)
+    until_fetched(cluster, name)
     answer = verbs.json("kill", "-n", name, "--wait", "300")
     assert (name, "KILLED", 300) == (answer["name"], answer["status"], answer["wait_s"])
     assert "KILLED" == verbs.status(name)
