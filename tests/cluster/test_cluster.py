@@ -159,13 +159,16 @@ def test_a_crashed_part_is_shown_and_up_starts_it_again_with_its_data(
     assert workers == [worker.pid for worker in cluster.status().workers]
 
 
-def test_a_part_that_hangs_is_shown_as_silent(cluster: Cluster) -> None:
-    """Redis stopped by SIGSTOP has its process but does not answer; continued, it runs."""
+def test_a_part_that_hangs_is_shown_as_silent(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis stopped by SIGSTOP has its process but does not answer, which `up` tells; continued, it runs."""
+    monkeypatch.setattr("stormline.cluster.cluster.START_LIMIT_S", 2.0)
     pid = pids(cluster)["Redis"]
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
         assert "silent" == states(cluster)["Redis"]
+        with pytest.raises(ServerError, match="Redis does not answer after 2 s"):
+            cluster.up()
         assert pid == pids(cluster)["Redis"]
     finally:
         os.kill(pid, signal.SIGCONT)

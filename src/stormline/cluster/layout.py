@@ -173,8 +173,8 @@ class Layout:
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             # 9,000 and 2,000 by default: so long a killed broker counts as alive, and its successor may not register.
-            "broker.session.timeout.ms": 4000,
-            "broker.heartbeat.interval.ms": 500,
+            "broker.session.timeout.ms": 6000,
+            "broker.heartbeat.interval.ms": 1000,
             # A week by default, by the records' own timestamps: historic ones would be deleted within minutes.
             "log.retention.ms": -1,
         }
