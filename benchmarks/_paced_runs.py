@@ -31,76 +31,33 @@ BEFORE_S = 5.0
 
 
 class Paced:
-    """The topology under the name of its topic, and what is fed into that."""
+    """The topology, under the name of a topic of its own."""
 
     def __init__(self, storm: Storm, topic: str) -> None:
-        self.storm = storm
-        self.app = topic
-        admin = AdminClient({"bootstrap.servers": storm.kafka})
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
-        project = storm.directory / topic
-        (project / "topologies").mkdir(parents=True)
-        shutil.copy(ROOT / "topologies" / "trades.py", project / "topologies")
-        for folder in ("spouts", "bolts"):
-            shutil.copytree(ROOT / "src" / folder, project / "src" / folder)
-        spout = project / "src" / "spouts" / "trades.py"
-        spout.write_text(spout.read_text().replace('topic = "trades"', f'topic = "{topic}"'))
-        storm.make_project(project)
+        self._storm = storm
+        self._app = topic
         self._client = connect(storm.redis_url)
         self._log_ends = Consumer({"bootstrap.servers": storm.kafka, "group.id": f"{topic}-ends"})
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        storm.submit(project, "trades", topic)
-        storm.wait(lambda: len(self._killable("Trades")) == 2, "the spouts do not run")
-
-    def close(self) -> None:
-        self.storm.kill(self.app)
-        clear(self._client, self.app)
-        self._log_ends.close()
+        self._sent: deque[tuple[int, int, float]] = deque()
 
     @contextmanager
-    def fed(self, records_per_s: float) -> Iterator[Probes]:
-        """While the block runs."""
-        arguments = [self.storm.kafka, self.app, str(PARTITIONS), str(records_per_s)]
+    def fed(self, records_per_s: float) -> Iterator[Paced]:
+        """Once; it runs, and is fed, as long as the block."""
+        admin = AdminClient({"bootstrap.servers": self._storm.kafka})
+        admin.create_topics([NewTopic(self._app, PARTITIONS, 1)])[self._app].result(30)
+        self._submit()
+        arguments = [self._storm.kafka, self._app, str(PARTITIONS), str(records_per_s)]
         command = [sys.executable, str(ROOT / "benchmarks" / "_paced.py"), *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as feeder:
+            threading.Thread(target=self._listen, args=(feeder,), daemon=True).start()
             try:
-                yield Probes(self, feeder)
+                yield self
             finally:
                 feeder.terminate()
-
-    def backlog(self) -> int:
-        """Records in the topic that are not counted for good."""
-        ends = [self._log_ends.get_watermark_offsets(each, timeout=10)[1] for each in self._partitions]
-        return sum(ends) - sum(int(offset) for offset in self._client.hvals(app_key(self.app, "commits")))
-
-    def is_counted(self, user: int, time_ms: int) -> bool:
-        tag, field = slot_tag(self.app, "hourly", slot_of(key_text(user))), key_text(user)
-        window = f"{HOURLY.name}:{HOURLY.span(time_ms).start_ms}"
-        return bool(self._client.hexists(f"{tag}:w:{window}", field))
-
-    def recovery_s(self, kind: str) -> float:
-        """SIGKILL of a process; seconds until no more than usual is waiting: all that came meanwhile is counted."""
-        usual, until = 0, time.monotonic() + BEFORE_S
-        while time.monotonic() < until:
-            usual = max(usual, self.backlog())
-            time.sleep(LOOK_EVERY_S)
-        os.kill(self._killable(kind)[0], signal.SIGKILL)
-        killed = time.monotonic()
-        self.storm.wait(lambda: self.backlog() > 2 * usual, f"the death of a {kind} is not felt")
-        self.storm.wait(lambda: self.backlog() <= usual, f"after the death of a {kind} the backlog does not go")
-        return time.monotonic() - killed
-
-    def _killable(self, kind: str) -> list[int]:
-        return [each.pid for each in self.storm.processes(self.app) if kind_of(each) == kind]
-
-
-class Probes:
-    """Looks for each probe in Redis until it is there."""
-
-    def __init__(self, paced: Paced, feeder: subprocess.Popen[str]) -> None:
-        self._paced = paced
-        self._sent: deque[tuple[int, int, float]] = deque()
-        threading.Thread(target=self._listen, args=(feeder,), daemon=True).start()
+        self._storm.kill(self._app)
+        clear(self._client, self._app)
+        self._log_ends.close()
 
     def latencies_ms(self, warm_up_s: float, seconds: float) -> tuple[float, float]:
         """(p50, p99) from the producer's call until the result with the probe is in Redis, and its file is synced."""
@@ -109,22 +66,58 @@ class Probes:
         found: list[float] = []
         waiting: list[tuple[int, int, float]] = []
         until = time.monotonic() + seconds
-        give_up = until + LIMIT_S
         while waiting or time.monotonic() < until:
             while self._sent and time.monotonic() < until:
                 waiting.append(self._sent.popleft())
             for probe in list(waiting):
-                if self._paced.is_counted(probe[0], probe[1]):
+                if self._is_counted(probe[0], probe[1]):
                     found.append((time.monotonic() - probe[2]) * 1000)
                     waiting.remove(probe)
-            if time.monotonic() > give_up:
+            if time.monotonic() > until + LIMIT_S:
                 sys.exit(f"{len(waiting)} probes do not come to Redis")
             time.sleep(0.002)
         cuts = quantiles(found, n=100)
         return cuts[49], cuts[98]
+
+    def recovery_s(self, kind: str) -> float:
+        """SIGKILL of a process; seconds until no more than usual is waiting: all that came meanwhile is counted."""
+        usual, until = 0, time.monotonic() + BEFORE_S
+        while time.monotonic() < until:
+            usual = max(usual, self._backlog())
+            time.sleep(LOOK_EVERY_S)
+        os.kill(self._pids(kind)[0], signal.SIGKILL)
+        killed = time.monotonic()
+        self._storm.wait(lambda: self._backlog() > 2 * usual, f"the death of a {kind} is not felt")
+        self._storm.wait(lambda: self._backlog() <= usual, f"after the death of a {kind} the backlog does not go")
+        return time.monotonic() - killed
+
+    def _submit(self) -> None:
+        project = self._storm.directory / self._app
+        (project / "topologies").mkdir(parents=True)
+        shutil.copy(ROOT / "topologies" / "trades.py", project / "topologies")
+        for folder in ("spouts", "bolts"):
+            shutil.copytree(ROOT / "src" / folder, project / "src" / folder)
+        spout = project / "src" / "spouts" / "trades.py"
+        spout.write_text(spout.read_text().replace('topic = "trades"', f'topic = "{self._app}"'))
+        self._storm.make_project(project)
+        self._storm.submit(project, "trades", self._app)
+        self._storm.wait(lambda: len(self._pids("Trades")) == 2, "the spouts do not run")
 
     def _listen(self, feeder: subprocess.Popen[str]) -> None:
         assert feeder.stdout is not None
         for line in feeder.stdout:
             user, time_ms, sent_s = line.split()
             self._sent.append((int(user), int(time_ms), float(sent_s)))
+
+    def _backlog(self) -> int:
+        """Records in the topic that are not counted for good."""
+        ends = [self._log_ends.get_watermark_offsets(each, timeout=10)[1] for each in self._partitions]
+        return sum(ends) - sum(int(offset) for offset in self._client.hvals(app_key(self._app, "commits")))
+
+    def _is_counted(self, user: int, time_ms: int) -> bool:
+        tag, field = slot_tag(self._app, "hourly", slot_of(key_text(user))), key_text(user)
+        window = f"{HOURLY.name}:{HOURLY.span(time_ms).start_ms}"
+        return bool(self._client.hexists(f"{tag}:w:{window}", field))
+
+    def _pids(self, kind: str) -> list[int]:
+        return [each.pid for each in self._storm.processes(self._app) if kind_of(each) == kind]

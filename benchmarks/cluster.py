@@ -47,20 +47,16 @@ def main() -> None:
             print(f"run {number + 1}: expert {told(expert[-1])}", flush=True)
         assert peer is not None
         speed = median(run.records_per_s for run in own)
-        paced = Paced(storm, "steady")
-        try:
-            with paced.fed(STEADY) as probes:
-                steady = probes.latencies_ms(warm_up_s=10, seconds=10)
-                print(f"at {STEADY} records/s: p50 {steady[0]:.0f} ms, p99 {steady[1]:.0f} ms", flush=True)
-                bolt_s = paced.recovery_s("HourlyAmounts")
-                print(f"back {bolt_s:.1f} s after the death of a bolt", flush=True)
-                jvm_s = paced.recovery_s("worker JVM")
-                print(f"back {jvm_s:.1f} s after the death of a worker", flush=True)
-            with paced.fed(speed / 2) as probes:
-                half = probes.latencies_ms(warm_up_s=5, seconds=10)
-                print(f"at half load: p50 {half[0]:.0f} ms, p99 {half[1]:.0f} ms", flush=True)
-        finally:
-            paced.close()
+        with Paced(storm, "half").fed(speed / 2) as load:
+            half = load.latencies_ms(warm_up_s=10, seconds=10)
+        print(f"at half load: p50 {half[0]:.0f} ms, p99 {half[1]:.0f} ms", flush=True)
+        with Paced(storm, "steady").fed(STEADY) as load:
+            steady = load.latencies_ms(warm_up_s=10, seconds=10)
+            print(f"at {STEADY} records/s: p50 {steady[0]:.0f} ms, p99 {steady[1]:.0f} ms", flush=True)
+            bolt_s = load.recovery_s("HourlyAmounts")
+            print(f"back {bolt_s:.1f} s after the death of a bolt", flush=True)
+            jvm_s = load.recovery_s("worker JVM")
+            print(f"back {jvm_s:.1f} s after the death of a worker", flush=True)
     ratios = [run.records_per_s / peer.records_per_s for run in own]
     to_expert = [a.records_per_s / b.records_per_s for a, b in zip(own, expert, strict=True)]
     ceiling = CORES * 1e6 / median(run.all_cpu_s_per_million for run in expert)
