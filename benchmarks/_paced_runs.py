@@ -26,6 +26,7 @@ from stormline.core.window import tumbling
 PARTITIONS = 4
 HOURLY = tumbling("1h")
 """As the bolt has it."""
+WARM_S = 30.0
 BEFORE_S = 5.0
 """Over so long the backlog is looked at before a death, to know what is usual."""
 
@@ -39,11 +40,13 @@ class Paced:
         self._client = connect(storm.redis_url)
         self._log_ends = Consumer({"bootstrap.servers": storm.kafka, "group.id": f"{topic}-ends"})
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self._records_per_s = 0.0
         self._sent: deque[tuple[int, int, float]] = deque()
 
     @contextmanager
     def fed(self, records_per_s: float) -> Iterator[Paced]:
         """Once; it runs, and is fed, as long as the block."""
+        self._records_per_s = records_per_s
         admin = AdminClient({"bootstrap.servers": self._storm.kafka})
         admin.create_topics([NewTopic(self._app, PARTITIONS, 1)])[self._app].result(30)
         self._submit()
@@ -60,8 +63,12 @@ class Paced:
         self._log_ends.close()
 
     def latencies_ms(self, warm_up_s: float, seconds: float) -> tuple[float, float]:
-        """(p50, p99) from the producer's call until the result with the probe is in Redis, and its file is synced."""
+        """(p50, p99) from the producer's call until the result with the probe is in Redis, and its file is synced. It
+        begins when what came while the topology was cold is counted, at the latest after half a minute more."""
         time.sleep(warm_up_s)
+        most = time.monotonic() + WARM_S
+        while self._backlog() > self._records_per_s and time.monotonic() < most:
+            time.sleep(LOOK_EVERY_S)
         self._sent.clear()
         found: list[float] = []
         waiting: list[tuple[int, int, float]] = []
