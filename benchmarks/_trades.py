@@ -57,41 +57,46 @@ def told(measured: Measured) -> str:
 class Bench:
     """Servers with the trades in Kafka, and what must come out."""
 
-    def __init__(self, directory: Path, servers: EmbeddedServers, records: int) -> None:
-        self._directory = directory
-        self._servers = servers
-        self._records = records
+    def __init__(
+        self, directory: Path, kafka: str, redis_url: str, server_pids: Callable[[], Sequence[int]], records: int
+    ) -> None:
+        self.directory = directory
+        self.kafka = kafka
+        self.redis_url = redis_url
+        self.server_pids = server_pids
+        self.records = records
         self._number = 0
         source = Program(ROOT / "data" / "trades.py", records, SEED)
-        self._ends = Feed(servers.kafka, FeedSettings(TOPIC, source, PARTITIONS)).run().ends
+        self.ends = Feed(kafka, FeedSettings(TOPIC, source, PARTITIONS)).run().ends
         self._expected = oracle.hours(value for _, value, _ in oracle.generated(records, SEED))
-        self._client = connect(servers.redis_url)
+        self.client = connect(redis_url)
         self.project = self._project()
 
     def ours(self, flags: Sequence[str], settings: dict[str, Any]) -> Measured:
         """`sparse run` with these flags, in an environment with these settings besides the servers."""
-        app = self._app()
-        servers = {"kafka": self._servers.kafka, "redis": self._servers.redis_url}
+        app = self.new_app()
+        servers = {"kafka": self.kafka, "redis": self.redis_url}
         envs = {ENVIRONMENT: servers | settings}
         (self.project / "config.json").write_text(json.dumps({"main": TOPIC, "envs": envs}))
         command = [sys.executable, "-P", "-m", "stormline.cli", "--project", str(self.project)]
         command += ["run", "-n", app, "-e", ENVIRONMENT, *flags]
 
         def ready(process: subprocess.Popen[bytes]) -> bool:
-            return self._client.get(app_key(app, "run")) is not None
-
-        def found() -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-            for row in Results(self._client, app).rows("hourly"):
-                yield (row.start_ms, row.key), row.values
+            return self.client.get(app_key(app, "run")) is not None
 
         measured = self._measure(command, app, ready)
-        self._verify(found(), exact=True)
-        clear(self._client, app)
+        self.verify_and_clear(app)
         return measured
+
+    def verify_and_clear(self, app: str) -> None:
+        """The results of our topology under this name are to the digit those of the oracle, or the benchmark ends."""
+        rows = Results(self.client, app).rows("hourly")
+        self._verify((((row.start_ms, row.key), row.values) for row in rows), exact=True)
+        clear(self.client, app)
 
     def expert(self) -> Measured:
         """The loop of `_expert.py`."""
-        group = self._app()
+        group = self.new_app()
         command = [sys.executable, str(ROOT / "benchmarks" / "_expert.py")]
 
         def ready(process: subprocess.Popen[bytes]) -> bool:
@@ -99,22 +104,22 @@ class Bench:
             return process.stdout.readline() == b"consuming\n"
 
         def found() -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-            for key in self._client.scan_iter(match=f"{group}:*", count=1000):
+            for key in self.client.scan_iter(match=f"{group}:*", count=1000):
                 hour = int(key.rpartition(b":")[2])
-                for user, values in self._client.hgetall(key).items():
+                for user, values in self.client.hgetall(key).items():
                     yield (hour * oracle.HOUR_MS, int(user)), json.loads(values)
 
-        measured = self._measure([*command, self._servers.kafka, self._servers.redis_url, group], group, ready)
+        measured = self._measure([*command, self.kafka, self.redis_url, group], group, ready)
         self._verify(found(), exact=False)
-        self._client.delete(*self._client.scan_iter(match=f"{group}:*", count=1000))
+        self.client.delete(*self.client.scan_iter(match=f"{group}:*", count=1000))
         return measured
 
     def _measure(
         self, command: Sequence[str], group: str, ready: Callable[[subprocess.Popen[bytes]], bool]
     ) -> Measured:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        log = self._directory / f"{group}.log"
-        with log.open("wb") as errors, committed_offsets(self._servers.kafka, group) as committed:
+        log = self.directory / f"{group}.log"
+        with log.open("wb") as errors, committed_offsets(self.kafka, group) as committed:
             process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE if "_expert" in command[1] else errors,
@@ -132,10 +137,10 @@ class Bench:
                         time.sleep(LOOK_EVERY_S)
 
                 wait(lambda: ready(process))
-                began, own, servers = time.monotonic(), cpu_s(family(process.pid)), cpu_s(self._server_pids())
-                wait(lambda: committed() == self._ends)
+                began, own, servers = time.monotonic(), cpu_s(family(process.pid)), cpu_s(self.server_pids())
+                wait(lambda: committed() == self.ends)
                 took = time.monotonic() - began
-                own, servers = cpu_s(family(process.pid)) - own, cpu_s(self._server_pids()) - servers
+                own, servers = cpu_s(family(process.pid)) - own, cpu_s(self.server_pids()) - servers
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:
@@ -143,8 +148,8 @@ class Bench:
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-        millions = self._records / 1e6
-        return Measured(self._records / took, own / millions, (own + servers) / millions)
+        millions = self.records / 1e6
+        return Measured(self.records / took, own / millions, (own + servers) / millions)
 
     def _verify(self, found: Iterator[tuple[tuple[int, int], dict[str, Any]]], *, exact: bool) -> None:
         """All results; `exact`: to the last digit."""
@@ -162,12 +167,12 @@ class Bench:
             if not same:
                 sys.exit(f"{at} is {row}, the oracle says {expected}")
 
-    def _app(self) -> str:
+    def new_app(self) -> str:
         self._number += 1
         return f"job{self._number}"
 
     def _project(self) -> Path:
-        project = self._directory / "project"
+        project = self.directory / "project"
         (project / "topologies").mkdir(parents=True)
         shutil.copy(ROOT / "topologies" / "trades.py", project / "topologies")
         for folder in ("spouts", "bolts"):
@@ -175,7 +180,7 @@ class Bench:
         return project
 
     def _server_pids(self) -> list[int]:
-        content = json.loads((self._directory / "servers" / "servers.json").read_text())
+        content = json.loads((self.directory / "servers" / "servers.json").read_text())
         groups = {server["group"] for server in content.values() if isinstance(server, dict)}
         return [pid for pid, stat in stats().items() if stat.group in groups]
 
@@ -187,7 +192,13 @@ def filled(records: int) -> Iterator[Bench]:
         tempfile.TemporaryDirectory(prefix="trades-") as scratch,
         EmbeddedServers.start(Path(scratch) / "servers") as servers,
     ):
-        yield Bench(Path(scratch), servers, records)
+
+        def server_pids() -> list[int]:
+            content = json.loads((Path(scratch) / "servers" / "servers.json").read_text())
+            groups = {server["group"] for server in content.values() if isinstance(server, dict)}
+            return [pid for pid, stat in stats().items() if stat.group in groups]
+
+        yield Bench(Path(scratch), servers.kafka, servers.redis_url, server_pids, records)
 
 
 @contextmanager

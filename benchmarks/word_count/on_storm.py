@@ -8,11 +8,8 @@ Prints one JSON line. Needs Java 17 and Maven, as `sparse up` does.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import statistics
 import sys
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -22,44 +19,32 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(HERE.parent)]
 
+from _storm import Storm, cpu_s, started  # noqa: E402
 from word_count.topology import WordCount  # noqa: E402
 
-from stormline.cluster import nimbus, processes  # noqa: E402
-from stormline.cluster.cluster import Cluster  # noqa: E402
+from stormline.cluster import nimbus  # noqa: E402
 from stormline.cluster.settings import Settings  # noqa: E402
-from stormline.embedded.ports import HOST, free_port  # noqa: E402
+from stormline.embedded.ports import HOST  # noqa: E402
 
-NAME = "word_count"
+NAME, SPOUT = "word_count", "words"
 WARM_UP_S = 15.0
 RUN_S = 20.0
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    own: list[int] = []
-    while len(own) < 10:
-        own.append(free_port(avoid=own))
-    settings = Settings()._replace(worker_ports=tuple(own[6:]))
-    keys = [key for key in settings._fields if key.endswith("_port")]
-    settings = settings._replace(**dict(zip(keys, own, strict=False)))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster must not stay behind
-    with tempfile.TemporaryDirectory(prefix="word_count-") as scratch:
-        cluster = Cluster(Path(scratch) / "cluster", ROOT / ".stormline" / "jars", settings)
-        try:
-            cluster.up(lambda line: print(line, file=sys.stderr))
-            _submit(settings.nimbus_port, Path(scratch) / "word_count.jar")
-            _until_acked(settings.nimbus_port)
-            time.sleep(WARM_UP_S)
-            rates, shares = [], []
-            for _ in range(runs):
-                rate, share = _measure(settings.nimbus_port, cluster.storm_home)
-                rates.append(rate)
-                shares.append(share)
-        finally:
-            cluster.down()
+    with started() as storm:
+        _submit(storm.nimbus_port, storm.directory / "word_count.jar")
+        storm.wait(lambda: storm.acked(NAME, SPOUT)[0], "no tuple is acked")
+        time.sleep(WARM_UP_S)
+        rates, shares = [], []
+        for _ in range(runs):
+            rate, share = _measure(storm)
+            rates.append(rate)
+            shares.append(share)
     kinds = {kind: round(statistics.median(share[kind] for share in shares), 2) for kind in shares[0]}
     result = {
-        "name": "stock word count on Storm " + settings.storm_version,
+        "name": "stock word count on Storm " + Settings().storm_version,
         "unit": "acked tuples/s",
         "median": round(statistics.median(rates)),
         "runs": [round(rate) for rate in rates],
@@ -78,45 +63,12 @@ def _submit(port: int, jar: Path) -> None:
         nimbus.submit(client, NAME, nimbus.upload(client, jar), WordCount.thrift_topology, conf)
 
 
-def _acked(port: int) -> tuple[int, int]:
-    """(acked tuples of the spout since its start, its age in s when it said so): both from the same heartbeat.
-
-    Heartbeats come late when both cores are busy, so the clock here says nothing about the count. Storm counts each
-    tuple, since topology.stats.sample.rate is 1 on this cluster.
-    """
-    with nimbus.connect(HOST, port) as client:
-        (summary,) = client.getClusterInfo().topologies
-        executors = client.getTopologyInfo(summary.id).executors
-    for each in executors:
-        if each.component_id == "words" and each.stats:
-            return each.stats.specific.spout.acked.get(":all-time", {}).get("default", 0), each.uptime_secs
-    return 0, 0
-
-
-def _until_acked(port: int) -> None:
-    end = time.monotonic() + 60
-    while not _acked(port)[0]:
-        if time.monotonic() > end:
-            raise SystemExit("no tuple was acked within 60 s")
-        time.sleep(0.5)
-
-
-def _cpu_s(storm_home: Path) -> dict[str, float]:
-    found = {"worker JVM": 0.0, "log writer": 0.0, "spout": 0.0, "bolts": 0.0}
-    for process in processes.left(storm_home):
-        text = " ".join(process.command)
-        kind = "spout" if "WordSpout" in text else "bolts" if "WordCountBolt" in text else "worker JVM"
-        kind = "log writer" if "storm.LogWriter" in text else kind
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        found[kind] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return found
-
-
-def _measure(port: int, storm_home: Path) -> tuple[float, dict[str, float]]:
+def _measure(storm: Storm) -> tuple[float, dict[str, float]]:
     """(acked tuples a second, cores used by kind of process)"""
-    (first, born), started, cpu = _acked(port), time.monotonic(), _cpu_s(storm_home)
+    (first, born), started_s, cpu = storm.acked(NAME, SPOUT), time.monotonic(), cpu_s(storm.processes(NAME))
     time.sleep(RUN_S)
-    (last, age), took_s, after = _acked(port), time.monotonic() - started, _cpu_s(storm_home)
+    (last, age), took_s = storm.acked(NAME, SPOUT), time.monotonic() - started_s
+    after = cpu_s(storm.processes(NAME))
     return (last - first) / (age - born), {kind: (after[kind] - cpu[kind]) / took_s for kind in cpu}
 
 

@@ -58,6 +58,16 @@ def test_the_command_line_wins_over_the_topology_and_that_over_the_environment(t
     assert "topology.message.timeout.secs" not in conf(environment(tmp_path), stateful=False)
 
 
+def test_our_bolts_look_less_often_for_tuples(tmp_path: Path) -> None:
+    """Five milliseconds apart, unless somebody says otherwise; stock topologies wait as Storm has it."""
+    key = "topology.bolt.wait.progressive.level3.sleep.millis"
+    env = environment(tmp_path)
+
+    assert (5, 0) == (conf(env)[key], conf(env)["topology.bolt.wait.progressive.level2.count"])
+    assert 1 == storm_conf.storm_conf(Words, env, {key: 1}, original="words", stateful=True)[key]
+    assert not [key for key in conf(env, stateful=False) if ".wait." in key]
+
+
 def test_stock_log_settings_reach_pystorm(tmp_path: Path) -> None:
     """Under its own names; topology.debug makes the level debug."""
     env = environment(tmp_path, log={"path": "/var/log", "level": "INFO", "max_bytes": 5}, log_file="a.log")

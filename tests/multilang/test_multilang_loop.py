@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -136,6 +137,58 @@ def test_heartbeats_are_answered_and_the_end_of_stdin_ends_it(tmp_path: Path) ->
         assert spoken.process.stdin is not None
         spoken.process.stdin.close()
         assert 0 == spoken.process.wait(5)
+
+
+SPOUT = """
+from spouts.purchases import Purchases
+
+class Arriving(Purchases):
+    def prepare(self, host):
+        self.host, self.asked, self.arrived = host, 0, []
+
+    def next_tuple(self):
+        if self.arrived:
+            self.host.emit([self.arrived.pop()], message_id="1")
+            return True
+        self.asked += 1
+        if self.asked > NOTHING:
+            self.host.post(lambda: self.arrived.append(self.asked))
+        return False
+"""
+
+
+def spout(folder: Path, nothing: int) -> str:
+    """One for which something arrives each time that it is asked and has nothing, but not the first `nothing` times."""
+    (folder / "arriving.py").write_text(SPOUT.replace("NOTHING", str(nothing)))
+    return "arriving.Arriving"
+
+
+def test_an_idle_spout_keeps_storm_from_asking_at_once_again(tmp_path: Path) -> None:
+    """
+    `next` is answered once the turn of ten milliseconds is over, if the spout has nothing.
+    """
+    with child("ours", spout(tmp_path, nothing=1000), "purchases", tmp_path) as spoken:
+        began_s = time.monotonic()
+        for _ in range(20):
+            spoken.say({"command": "next"})
+            assert SYNC == spoken.hear()
+        assert time.monotonic() - began_s > 20 * 0.009
+
+
+def test_what_arrives_within_a_turn_is_emitted_in_it(tmp_path: Path) -> None:
+    """
+    A spout that had nothing when it was asked emits what arrives meanwhile, and answers with it.
+    """
+    with child("ours", spout(tmp_path, nothing=0), "purchases", tmp_path) as spoken:
+        answers = []
+        for _ in range(20):
+            spoken.say({"command": "next"})
+            heard = [spoken.hear()]
+            while heard[-1] != SYNC:
+                heard.append(spoken.hear())
+            answers.append([message["command"] for message in heard])
+        # Each time; but a turn may end before the process has its share of a core. Answered at once, it were half.
+        assert answers.count(["emit", "sync"]) > 10
 
 
 def test_batches_and_progress_survive_their_coding() -> None:

@@ -13,6 +13,14 @@ from stormline.core.errors import SettingsError
 TIMEOUT_S = 10
 """Storm's default of 30 s makes the death of a worker a stall of up to 48 s; ours ack within a second."""
 
+WAITING = {
+    "topology.bolt.wait.progressive.level2.count": 0,
+    "topology.bolt.wait.progressive.level3.sleep.millis": 5,
+}
+"""How a bolt's thread waits for tuples. Storm looks a thousand times as often as it can, then each millisecond, again
+after every tuple: that took half of what a JVM spends on our batches, and a third of a core when there is nothing. Ours
+are durable after tens of milliseconds, so 5 ms a hop are not felt; stock topologies keep Storm's."""
+
 
 def storm_conf(
     topology: Any, env: Environment, given: Mapping[str, Any], *, original: str, stateful: bool
@@ -23,7 +31,7 @@ def storm_conf(
     Raises SettingsError with every fault.
     """
     conf = {
-        **({"topology.message.timeout.secs": TIMEOUT_S} if stateful else {}),
+        **({"topology.message.timeout.secs": TIMEOUT_S, **WAITING} if stateful else {}),
         **_logging(env.stock),
         **env.options,
         **topology.config,

@@ -33,6 +33,10 @@ from stormline.multilang.prints import LogLines, Prints, storm_level
 from stormline.multilang.traces import trim
 
 STATUS_EVERY_MS = 100
+TURN_MS = 10
+"""A spout that has nothing answers Storm's `next` after so long, or as soon as it has something. Storm asks again a
+millisecond later, so the answer's delay is what an idle spout costs; acks wait for it."""
+SYNC = {"command": "sync"}
 KAFKA, REDIS, LOCAL = "stormline.kafka", "stormline.redis", "stormline.local"
 """Keys of the configuration: the addresses, as they are or as `env:NAME` or `file:PATH` of the worker's; and whether
 the one at the other end takes status messages."""
@@ -77,6 +81,8 @@ class _Loop:
         """Tuples taken; with the status they tell what it knows of."""
         self._stale = False
         """Something was done since the status was told."""
+        self._turn_ends_ms: int | None = None
+        """Storm has said `next`, and waits for the answer."""
         said = pipe.take(None)
         (Path(said["pidDir"]) / str(os.getpid())).touch()
         pipe.send({"pid": os.getpid()})
@@ -114,6 +120,8 @@ class _Loop:
             due_ms = component.due_ms
             if self._stale:
                 due_ms = self._tell_at_ms if due_ms is None else min(due_ms, self._tell_at_ms)
+            if self._turn_ends_ms is not None:
+                due_ms = self._turn_ends_ms if due_ms is None else min(due_ms, self._turn_ends_ms)
             taken = None
             with suppress(Empty):
                 taken = pipe.take(None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000)
@@ -124,6 +132,8 @@ class _Loop:
             due_ms = component.due_ms
             if due_ms is not None and due_ms <= self.now_ms():
                 component.on_time(self.now_ms())
+            if self._turn_ends_ms is not None:
+                self._use_turn(self._turn_ends_ms)
             if self._tells:
                 self._stale |= taken is not None
                 self._tell()
@@ -139,7 +149,8 @@ class _Loop:
             return
         match command:
             case "next":
-                component.next_tuple()
+                self._turn_ends_ms = self.now_ms() + TURN_MS
+                return
             case "ack":
                 component.ack(message["id"])
             case "fail":
@@ -148,7 +159,13 @@ class _Loop:
                 component.activate()
             case "deactivate":
                 component.deactivate()
-        self._pipe.send({"command": "sync"})
+        self._pipe.send(SYNC)
+
+    def _use_turn(self, ends_ms: int) -> None:
+        """What the component has now, and the answer: if that is something, or the turn is over."""
+        if self._component.next_tuple() or self.now_ms() >= ends_ms:
+            self._turn_ends_ms = None
+            self._pipe.send(SYNC)
 
     def _tuple(self, message: dict[str, Any]) -> Tuple:
         source, stream, values = message["comp"], message["stream"], message["tuple"]
