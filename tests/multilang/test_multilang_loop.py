@@ -154,6 +154,9 @@ class Arriving(Purchases):
         if self.asked > NOTHING:
             self.host.post(lambda: self.arrived.append(self.asked))
         return False
+
+    def ack(self, message_id):
+        pass
 """
 
 
@@ -173,6 +176,17 @@ def test_an_idle_spout_keeps_storm_from_asking_at_once_again(tmp_path: Path) -> 
             spoken.say({"command": "next"})
             assert SYNC == spoken.hear()
         assert time.monotonic() - began_s > 20 * 0.009
+
+
+def test_commands_that_do_not_wait_for_answers_get_one_each(tmp_path: Path) -> None:
+    """
+    Several `next` and an ack in one write, as our own worker sends them: as many answers as commands, none too many.
+    """
+    with child("ours", spout(tmp_path, nothing=1000), "purchases", tmp_path) as spoken:
+        for command in ("next", "next", "ack", "next"):
+            spoken.say({"command": command, "id": "0/1/x:1"})
+        assert [SYNC] * 4 == [spoken.hear() for _ in range(4)]
+        assert spoken.is_silent(0.05)
 
 
 def test_what_arrives_within_a_turn_is_emitted_in_it(tmp_path: Path) -> None:

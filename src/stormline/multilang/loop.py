@@ -147,6 +147,10 @@ class _Loop:
             self._tuples += 1
             component.execute(self._tuple(message))
             return
+        if self._turn_ends_ms is not None:
+            # Storm waits for the answer before it says anything more; our own worker does not, and counts answers.
+            self._turn_ends_ms = None
+            self._pipe.send(SYNC)
         match command:
             case "next":
                 self._turn_ends_ms = self.now_ms() + TURN_MS
