@@ -27,6 +27,11 @@ class Project:
             else:
                 shutil.copy(source, root / part)
 
+    def slow(self) -> None:
+        """Few records may be on their way at once, so that the job lasts long enough for what is to happen in it."""
+        spout = self.root / "src" / "spouts" / "purchases.py"
+        spout.write_text(spout.read_text() + "    max_pending = 2_000\n")
+
     def start(self, *args: str) -> subprocess.Popen[str]:
         """`sparse ARGS` in a process group of its own, its output a pipe."""
         return subprocess.Popen(

@@ -35,6 +35,7 @@ def test_twenty_kills_change_no_result(project: Project) -> None:
     """
     Whenever the process group is killed, the next run goes on from there, and the results are those of the file.
     """
+    project.slow()
     random = Random(SEED)
     moments = []
     for _ in range(KILLS):

@@ -14,6 +14,7 @@ def test_a_killed_server_is_restarted_and_changes_no_result(project: Project, se
     """
     SIGKILL to an embedded server while records flow: it comes back with its data, and the run ends by itself, exact.
     """
+    project.slow()
     run = project.start("run")
     assert run.stdout is not None
     lines = []

@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from stormline.core.errors import StormlineError
@@ -89,7 +90,9 @@ def _reap(workers: dict[int, int], channel: Channel) -> None:
     for pid in list(workers):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            channel.say(Exited(workers.pop(pid), os.waitstatus_to_exitcode(status)))
+            gone = Exited(workers.pop(pid), os.waitstatus_to_exitcode(status))
+            with suppress(OSError):  # nobody to tell any more: the next hearing says so
+                channel.say(gone)
 
 
 def _fork_worker(
