@@ -28,12 +28,13 @@ from stormline.connectors.redis_commands import SCRIPTS, command
 from stormline.core.aggregate import EXACT, MEAN_DIGITS, Aggregation, Count, Max, Mean, Min, Sum
 from stormline.core.events import Fetched
 from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held, Rules
+from stormline.core.keyed_slot import Held
 from stormline.core.progress import ProgressView
 from stormline.core.requests import Applied, Loaded
 from stormline.core.slot import key_column, owned_slots, owner_index
 from stormline.core.source import Limits, Source
 from stormline.core.split import Split, keep
+from stormline.core.table import Rules
 from stormline.core.window import tumbling
 
 GOAL = 0.7
@@ -94,7 +95,7 @@ class Ours:
             self._source.assign(f"trades:AAAA/{number}", 0, 0, 0)
         self._decoder = Decoder(Trade, "time_ms", DAY_MS)
         self._split = Split("by_w", key_column("user"), TASKS)
-        rules = Rules("w", tumbling("1h"), Aggregation(AGGREGATES, Trade))
+        rules = Rules("w", (tumbling("1h"),), Aggregation(AGGREGATES, Trade))
         self._tasks = [KeyedState(rules, f"owner{index}", ProgressView({"s": PARTITIONS})) for index in range(TASKS)]
         for index, task in enumerate(self._tasks):
             for slot in owned_slots(index, TASKS):

@@ -10,15 +10,18 @@ Read in this order:
  6. core/split.py                 each record to the task that owns its key
  7. components/window_bolt.py     count, flush, ack
  8. core/keyed.py                 the rules of a keyed bolt: count once, close, flush
- 9. core/window.py                which window a time belongs to
-10. core/aggregate.py             what is computed over a window
-11. connectors/flush.lua          one atomic write of a slot
-12. components/wiring.py          `.spec()` made into Storm's streams and groupings
-13. engine/worker.py              the local Storm: tasks in one process and one thread
-14. engine/hosts.py               one task at work: what it emits, acks and fails
-15. engine/bus.py                 tuples on their way, and the acker
-16. engine/workers.py             several workers, and what happens when one dies
-17. engine/stock.py               stock streamparse components in a worker
+ 9. core/window.py                which window a record belongs to
+10. core/table.py                 what a slot keeps of a kind of window, shows of it and sends on
+11. core/aligned.py               tumbling, calendar and global windows; beside it sliding.py, sessions.py, counts.py
+12. core/aggregate.py             what is computed over a window
+13. core/outbox.py                what is sent on, until it has arrived
+14. connectors/flush.lua          one atomic write of a slot
+15. components/wiring.py          `.spec()` made into Storm's streams and groupings
+16. engine/worker.py              the local Storm: tasks in one process and one thread
+17. engine/hosts.py               one task at work: what it emits, acks and fails
+18. engine/bus.py                 tuples on their way, and the acker
+19. engine/workers.py             several workers, and what happens when one dies
+20. engine/stock.py               stock streamparse components in a worker
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
     from stormline.components.window_bolt import WindowBolt
     from stormline.connectors.results import Results
     from stormline.core.aggregate import Count, Max, Mean, Min, Sum
+    from stormline.core.calendar import calendar
     from stormline.core.errors import ServerError, SettingsError, StateError, StormlineError, UserCodeError
     from stormline.core.record import Record
-    from stormline.core.window import calendar, tumbling
+    from stormline.core.trigger import every
+    from stormline.core.window import count_window, global_window, session, sliding, tumbling
 
 _HOME = {
     "Topology": "streamparse",
@@ -47,8 +52,13 @@ _HOME = {
     "FilterBolt": "stormline.components.filter_bolt",
     "WindowBolt": "stormline.components.window_bolt",
     "Record": "stormline.core.record",
-    "calendar": "stormline.core.window",
     "tumbling": "stormline.core.window",
+    "sliding": "stormline.core.window",
+    "session": "stormline.core.window",
+    "count_window": "stormline.core.window",
+    "global_window": "stormline.core.window",
+    "calendar": "stormline.core.calendar",
+    "every": "stormline.core.trigger",
     "Count": "stormline.core.aggregate",
     "Max": "stormline.core.aggregate",
     "Mean": "stormline.core.aggregate",
@@ -73,8 +83,13 @@ __all__ = [
     "WindowBolt",
     # records, windows, aggregates
     "Record",
-    "calendar",
     "tumbling",
+    "sliding",
+    "session",
+    "count_window",
+    "global_window",
+    "calendar",
+    "every",
     "Count",
     "Max",
     "Mean",

@@ -4,6 +4,7 @@ import queue
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from stormline.connectors.redis import RedisStore, begin_run, clear, connect, resume
-from stormline.connectors.results import Results
+from stormline.connectors.results import Results, Row
 from stormline.core.errors import StateError
 from stormline.core.requests import (
     Applied,
@@ -31,6 +32,7 @@ from stormline.core.requests import (
     Refused,
     Reply,
     Request,
+    Stage,
     Unknown,
     WindowChange,
 )
@@ -77,37 +79,62 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return memory.ask
 
 
-def flush(sequence: int, *windows: WindowChange, owner: str = "me", late: int = 0, floor: int = 0) -> Flush:
+def flush(
+    sequence: int, *windows: WindowChange, owner: str = "me", late: int = 0, floor: int = 0, **more: Any
+) -> Flush:
     records = {
         number: msgspec.json.encode(
-            {"number": number, "key": "k", "time_ms": 1, "partition": "t/0", "offset": number, "record": {}}
+            {
+                "number": number,
+                "key": "k",
+                "window": "w",
+                "time_ms": 1,
+                "partition": "t/0",
+                "offset": number,
+                "record": {},
+            }
         )
         for number in range(late)
     }
     return Flush(
-        "bolt", 3, owner, sequence, {"t/0": floor}, {"lane": {"t/0": [7, 9]}}, 50, late, records, list(windows)
+        "bolt", 3, owner, sequence, {"t/0": floor}, {"lane": {"t/0": [7, 9]}}, 50, late, records, list(windows), **more
     )
 
 
-def window(start: int = 0, *, final: bool = False, forgotten: bool = False, **results: str) -> WindowChange:
-    return WindowChange("w", start, start + 10, final, 0, results, results, forgotten)
+def window(start: int = 0, *, final: bool = False, stage: Stage = "live", **results: str) -> WindowChange:
+    return WindowChange("w", f"{start}@k:1", start, start + 10, final, 0, results, results, stage)
 
 
 OWNERS = st.sampled_from("ab")
 RUNS = st.sampled_from([1, 2, 2, 2])
 AHEAD = st.sampled_from([1, 1, 2, 0, -1])
 SELDOM = st.sampled_from([False] * 9 + [True])
+OUTPUTS = st.dictionaries(st.integers(0, 5), st.sampled_from([b'["s",[1]]', b'["s",["x"]]']), max_size=2)
+KEEPS = st.sampled_from([None, None, 1_000_000])
 OFFSETS = st.dictionaries(st.sampled_from(["t/0", "t/1"]), st.integers(0, 9), max_size=2)
 WINDOWS = st.lists(
     st.builds(
-        lambda start, final, forgotten, results: window(start, final=final, forgotten=forgotten, **results),
+        lambda start, final, stage, results, removed: msgspec.structs.replace(
+            window(start, final=final, stage=stage, **results), removed=removed
+        ),
         st.sampled_from([0, 10, 100]),
         st.booleans(),
-        st.booleans(),
+        st.sampled_from(["live", "live", "inner", "done", "gone"]),
         st.dictionaries(st.sampled_from(["1", "10", "9", "true"]), st.integers(0, 9).map(str), max_size=3),
+        st.lists(st.sampled_from(["1", "9"]), max_size=1),
     ),
     max_size=2,
 )
+
+
+def rows(request: pytest.FixtureRequest) -> list[Row]:
+    """What is shown of the bolt, in the store that the test asks."""
+    if "on_redis" not in request.fixturenames and request.node.callspec.params["ask"] == "memory":
+        ask: Any = request.getfixturevalue("ask")
+        found: list[Row] = ask.__self__.rows("bolt")
+        return found
+    with connect(request.getfixturevalue("url")) as client:
+        return list(Results(client, "app").rows("bolt"))
 
 
 def loaded(ask: Ask, owner: str = "me", run: int = 1, *, again: bool = False) -> Loaded:
@@ -123,8 +150,33 @@ def test_a_slot_comes_back_as_it_was_flushed(ask: Ask) -> None:
     assert Loaded(3, 0, {}, {}, None, 0, []) == loaded(ask)
 
     assert isinstance(ask(flush(1, window(k="1"), late=2, floor=5)), Applied)
-    expected = LoadedWindow("w", 0, 10, False, 0, {"k": "1"}, {"k": "1"})
+    expected = LoadedWindow("w", "0@k:1", 0, 10, False, 0, {"k": "1"}, {"k": "1"})
     assert Loaded(3, 1, {"t/0": 5}, {"lane": {"t/0": [7, 9]}}, 50, 2, [expected]) == loaded(ask, "next")
+
+
+def test_an_output_stays_until_it_is_delivered(ask: Ask) -> None:
+    """
+    What was to be sent comes back to the next owner, with its number; what has arrived does not.
+    """
+    loaded(ask)
+    ask(flush(1, outputs={4: b'["s",[1]]', 5: b'["s",[2]]'}, next_output=6))
+    ask(flush(2, delivered=[4], next_output=6))
+
+    back = loaded(ask, "next")
+    assert ({5: b'["s",[2]]'}, 6) == (back.outputs, back.next_output)
+
+
+def test_what_is_done_is_kept_as_long_as_is_said(ask: Ask, request: pytest.FixtureRequest) -> None:
+    """
+    The flush after that time takes the results and their entry in the index away.
+    """
+    loaded(ask)
+    ask(flush(1, window(0, stage="done", **{"1": "1"}), window(10, **{"1": "1"}), now_ms=1_000_000, keep_ms=500_000))
+    ask(flush(2, window(10, **{"1": "2"}), now_ms=1_499_999, keep_ms=500_000))
+    assert [0, 10] == [row.start_ms for row in rows(request)]
+
+    ask(flush(3, window(10, **{"1": "3"}), now_ms=1_500_000, keep_ms=500_000))
+    assert [10] == [row.start_ms for row in rows(request)]
 
 
 def test_only_the_owner_writes(ask: Ask) -> None:
@@ -155,7 +207,7 @@ def test_a_forgotten_window_is_not_loaded_again(ask: Ask) -> None:
     """
     loaded(ask)
     ask(flush(1, window(0, k="1"), window(10, k="1")))
-    ask(flush(2, window(0, final=True, forgotten=True)))
+    ask(flush(2, window(0, final=True, stage="done")))
 
     assert [10] == [w.start_ms for w in loaded(ask).windows]
 
@@ -265,13 +317,18 @@ class BothStores(RuleBasedStateMachine):
     def load(self, owner: str, run: int, again: bool) -> None:
         self.compare(Load("bolt", 3, owner, run, again))
 
-    @rule(flushes=st.lists(st.tuples(SELDOM, AHEAD, WINDOWS, st.integers(0, 2)), min_size=1, max_size=4))
-    def flush(self, flushes: list[tuple[bool, int, list[WindowChange], int]]) -> None:
-        for stranger, ahead, windows, late in flushes:
+    @rule(
+        flushes=st.lists(st.tuples(SELDOM, AHEAD, WINDOWS, st.integers(0, 2), OUTPUTS), min_size=1, max_size=4),
+        keep=KEEPS,
+        now=st.integers(0, 3),
+    )
+    def flush(self, flushes: list[tuple[bool, int, list[WindowChange], int, Any]], keep: int | None, now: int) -> None:
+        for stranger, ahead, windows, late, outputs in flushes:
             slot = self.memory.slots.get(("bolt", 3))
             owner, sequence = (slot.owner, slot.sequence) if slot is not None else ("a", 0)
             owner = "stranger" if stranger else owner
-            self.compare(flush(sequence + ahead, *windows, owner=owner, late=late, floor=sequence))
+            more = {"outputs": outputs, "delivered": [2], "next_output": 6, "keep_ms": keep, "now_ms": now * 1_000_000}
+            self.compare(flush(sequence + ahead, *windows, owner=owner, late=late, floor=sequence, **more))
 
     @rule(partitions=st.integers(1, 8), beyond=SELDOM, also=SELDOM)
     def enter(self, partitions: int, beyond: bool, also: bool) -> None:

@@ -10,13 +10,14 @@ from stormline.core.aggregate import Aggregation, Count
 from stormline.core.batch import Batch, Rows
 from stormline.core.included import Included
 from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held, Rules
+from stormline.core.keyed_slot import Held
 from stormline.core.progress import ProgressView
 from stormline.core.record import Record
 from stormline.core.requests import Loaded
 from stormline.core.slot import SLOTS, key_column
 from stormline.core.source import Limits, Source
 from stormline.core.split import Split, keep
+from stormline.core.table import Rules
 from stormline.core.window import tumbling
 
 RANGE = st.tuples(st.integers(0, 30), st.integers(0, 8)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -63,7 +64,7 @@ def rows_of(count: int) -> Rows:
 
 def test_a_record_on_which_a_predicate_raised_counts_when_it_comes_again():
     """Its neighbours are counted and flushed; after a crash and a repair it is no replay, and they are."""
-    state = KeyedState(Rules("w", tumbling("1s"), Aggregation({"n": Count()}, Sale)), "me", ProgressView({"s": 1}))
+    state = KeyedState(Rules("w", (tumbling("1s"),), Aggregation({"n": Count()}, Sale)), "me", ProgressView({"s": 1}))
     for slot in range(SLOTS):
         state.load(Loaded(slot, 0, {}, {}, None, 0, []))
     split = Split("by_w", key_column("key"), 1)
@@ -114,7 +115,7 @@ def test_in_a_tuple_with_a_broken_record_each_of_the_others_is_included_by_itsel
             return accumulator + 1
 
     fussy = Fussy()
-    state = KeyedState(Rules("w", tumbling("1s"), Aggregation({"n": fussy}, Sale)), "me", ProgressView({"s": 1}))
+    state = KeyedState(Rules("w", (tumbling("1s"),), Aggregation({"n": fussy}, Sale)), "me", ProgressView({"s": 1}))
     for slot in range(SLOTS):
         state.load(Loaded(slot, 0, {}, {}, None, 0, []))
     keys = key_column("key")

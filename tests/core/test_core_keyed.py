@@ -14,12 +14,13 @@ from stormline.core.aggregate import Aggregation, Count, Max, Mean, Min, Sum
 from stormline.core.batch import Batch, Rows
 from stormline.core.events import Fetched
 from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held, Rules
+from stormline.core.keyed_slot import Held
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.record import Record
 from stormline.core.requests import Applied, Loaded, Unknown
 from stormline.core.slot import SLOTS, key_column, key_text, slot_of
 from stormline.core.split import Split, keep
+from stormline.core.table import Rules
 from stormline.core.window import tumbling
 
 
@@ -51,7 +52,7 @@ class Exact(KeyedState):
 def states(lateness_ms: int) -> list[KeyedState]:
     made = []
     for kind in (KeyedState, Exact):
-        rules = Rules("w", tumbling("10ms"), Aggregation(AGGREGATES, Sale), lateness_ms)
+        rules = Rules("w", (tumbling("10ms"),), Aggregation(AGGREGATES, Sale), lateness_ms)
         made.append(kind(rules, "me", ProgressView({"s": 1})))
         for slot in range(SLOTS):
             made[-1].load(Loaded(slot, 0, {}, {}, None, 0, []))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from stormline.core.aggregate import Aggregation, Count, Max, Mean, Min, Sum
 from stormline.core.batch import Rows
+from stormline.core.calendar import calendar
 from stormline.core.duration import duration_ms
 from stormline.core.slot import SLOTS, key_column, key_text, key_value, owned_slots, owner_index, slot_of
 from stormline.core.split import Split, keep
-from stormline.core.window import calendar, tumbling
+from stormline.core.window import tumbling
 from stormline.engine.groupings import fields_hash
 
 

@@ -24,12 +24,13 @@ from stormline.core.aggregate import Aggregation
 from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced
 from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held, Rules
+from stormline.core.keyed_slot import Held
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Counted, Counts, Enter, Flush, Load, Loaded, Mark, Refused, Reply, Unknown
 from stormline.core.slot import key_column, key_text, owned_slots, owner_index, slot_of
 from stormline.core.source import Limits, Source
 from stormline.core.split import Split
+from stormline.core.table import Rules
 from stormline.core.window import Tumbling
 
 APP, SIZE_MS, STEP_MS = "sim", 10, 50
@@ -259,7 +260,7 @@ class World:
         self.out_of_order_ms, self.lateness_ms = random.choice([0, 5, 12]), random.choice([0, 0, 7])
         idle_after_ms = 200 if random.random() < 0.25 else None
         self.limits = Limits(self.out_of_order_ms, random.randint(6, 30), random.randint(4, 20), idle_after_ms)
-        self.rules = Rules("K", Tumbling(SIZE_MS), Aggregation({"ids": Identities()}, Output), self.lateness_ms)
+        self.rules = Rules("K", (Tumbling(SIZE_MS),), Aggregation({"ids": Identities()}, Output), self.lateness_ms)
         self.logs = [self._log(random.randint(3, 14)) for _ in range(partitions)]
         self.gaps = [{o for o in range(len(log)) if random.random() < 0.1} for log in self.logs]
         self.known = self.known_at_first = partitions if random.random() < 0.7 else 1

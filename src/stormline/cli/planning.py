@@ -17,6 +17,7 @@ from stormline.cli.storm_conf import faults_of, servers_conf, storm_conf
 from stormline.cli.worker_python import WorkerPython, asked_here, worker_python
 from stormline.cluster import commands, deploy, jar, nimbus_settings
 from stormline.cluster.nimbus_settings import NimbusSettings
+from stormline.components.graph import reads_results
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def plan(project: Project, said: Options) -> Plan:
     if faults:
         raise SettingsError(*faults)
     if stateful:
-        conf = {"stormline.bounded": False, **conf, **servers, "stormline.app": app}
+        tracked = reads_results(loaded.topology)
+        conf = {"stormline.bounded": False, **conf, **servers, "stormline.app": app, "stormline.tracked": tracked}
     return Plan(loaded, app, env, nimbus, python, requirements, stateful, conf, struct)
 
 

@@ -15,7 +15,7 @@ from stormline.cli.running import Running
 from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
 from stormline.cli.settings import of_a_run, with_environment
-from stormline.components.graph import graph_fingerprint
+from stormline.components.graph import graph_fingerprint, reads_results
 from stormline.connectors.kafka import FED, delete_topic, ensure_topic, reset_group
 from stormline.connectors.redis import begin_run, clear, connect, require_durable
 from stormline.engine.clock import WallClock
@@ -70,6 +70,7 @@ def start_up(
         **given,
         "stormline.app": loaded.app,
         "stormline.bounded": bool(feeds) and not said.follow,
+        "stormline.tracked": reads_results(loaded.topology),
     }
     client = None
     if stateful:

@@ -11,6 +11,7 @@ import json
 from typing import Any, get_type_hints
 
 from stormline.core.slot import SLOTS
+from stormline.core.window import windowers
 
 
 def graph_fingerprint(topology: Any) -> str:
@@ -18,6 +19,12 @@ def graph_fingerprint(topology: Any) -> str:
     components = sorted((_component(spec) for spec in topology.specs), key=lambda component: str(component["name"]))
     text = json.dumps({"slots": SLOTS, "components": components}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def reads_results(topology: Any) -> bool:
+    """Whether a component reads a stream of a keyed bolt: the spouts then have to tell what has arrived."""
+    keyed = {spec.name for spec in topology.specs if hasattr(spec.component_cls, "aggregate")}
+    return any(source.componentId in keyed for spec in topology.specs for source in spec.inputs)
 
 
 def _component(spec: Any) -> dict[str, Any]:
@@ -33,8 +40,9 @@ def _component(spec: Any) -> dict[str, Any]:
         key = cls.key
         found |= {
             "key": getattr(key, "__qualname__", key),
-            "window": cls.window.name,
+            "window": [window.name for window in windowers(cls.window)],
+            "time": cls.time,
             "aggregate": {name: repr(aggregate) for name, aggregate in cls.aggregate.items()},
-            "triggered": cls.trigger is not None,
+            "triggered": callable(cls.trigger),
         }
     return found

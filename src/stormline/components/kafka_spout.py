@@ -17,6 +17,7 @@ from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
 from stormline.core.errors import Died, ServerError, SettingsError, StateError, UserCodeError
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
+from stormline.core.progress import Told
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Applied, Ended, Ends, Enter, Mark, Refused, Reply
 from stormline.core.source import Limits, Source
@@ -107,6 +108,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             post=host.post,
         )
         self._bounded = bool(conf.get("stormline.bounded"))
+        self._told = Told() if conf.get("stormline.tracked") else None
         self._assigned: Assigned | None = None
         self._entered = self._asking = self._halted = False
         self._active = False
@@ -154,7 +156,10 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def ack(self, message_id: str) -> None:
         """One tuple of an emission is done; the batch is when all are."""
-        whole = message_id.partition("/")[2]
+        kind, _, whole = message_id.partition("/")
+        if kind == PROGRESS and self._told is not None:
+            self._told.came_to(int(whole), arrived=True)
+            return
         if whole not in self._parts:
             return
         self._parts[whole] -= 1
@@ -167,8 +172,10 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def fail(self, message_id: str) -> None:
         """One tuple of an emission failed: all of the batch is emitted again, what is counted already is skipped."""
-        whole = message_id.partition("/")[2]
-        if self._parts.pop(whole, None) is not None:
+        kind, _, whole = message_id.partition("/")
+        if kind == PROGRESS and self._told is not None:
+            self._told.came_to(int(whole), arrived=False)
+        elif self._parts.pop(whole, None) is not None:
             self._source.fail(whole.partition("/")[2], self.host.now_ms())
             self._set_due()
 
@@ -271,7 +278,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         if self._entered and not self._halted:
             if now_ms >= self._next_progress_ms:
                 self._next_progress_ms = now_ms + PROGRESS_EVERY_MS
-                self.host.emit((self._source.progress(now_ms),), stream=PROGRESS)
+                self._tell(now_ms)
             if self._bounded and not self._asking and now_ms >= self._next_ends_ms:
                 self._asking = True
                 self._store.submit([Ends(self.topic)], self._on_ends)
@@ -280,6 +287,15 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._next_commit_ms = now_ms + COMMIT_EVERY_MS
                 self._commit()
         self._set_due()
+
+    def _tell(self, now_ms: int) -> None:
+        """Progress for all keyed bolts; tracked only where something is anchored to it."""
+        progress = self._source.progress(now_ms)
+        if self._told is None:
+            self.host.emit((progress,), stream=PROGRESS)
+            return
+        progress = self._told.stamp(progress)
+        self.host.emit((progress,), stream=PROGRESS, message_id=f"{PROGRESS}/{progress.sequence}")
 
     def _on_ends(self, replies: list[Reply]) -> None:
         (reply,) = replies

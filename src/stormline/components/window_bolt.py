@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,13 +21,15 @@ from stormline.core.batch import Batch
 from stormline.core.duration import duration_ms
 from stormline.core.errors import Fenced, SettingsError, StateError
 from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held, Rules
-from stormline.core.progress import ProgressView
+from stormline.core.keyed_slot import Held
+from stormline.core.progress import Progress, ProgressView
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
 from stormline.core.slot import SLOTS, Key, key_column, owned_slots
 from stormline.core.status import Status
-from stormline.core.window import Windower
+from stormline.core.table import LATE, LATE_FIELDS, STREAMS, Rules, result_fields
+from stormline.core.trigger import Every, When
+from stormline.core.window import Windower, windowers
 
 FLUSH_AFTER_PAUSE_MS = 20
 FLUSH_EVERY_MS = 500
@@ -37,6 +39,8 @@ is noticed. Each flush writes a busy key anew, so that few records a flush cost 
 RETRY_AFTER_MS = 500
 LOOK_AGAIN_MS = 5_000
 """Whether a halt is over."""
+CLOCK_EVERY_MS = 200
+"""How exact wall time is, where windows or triggers go by it."""
 
 
 def _key(value: Any) -> None:
@@ -46,8 +50,23 @@ def _key(value: Any) -> None:
 
 
 def _window(value: Any) -> None:
-    if not callable(getattr(value, "span", None)):
-        raise ValueError('give a window such as tumbling("1h") or calendar("month")')
+    for windower in windowers(value) or [None]:
+        if not isinstance(getattr(windower, "name", None), str):
+            raise ValueError('give a window such as tumbling("1h") or calendar("month"), or a list of them')
+    names = [windower.name for windower in windowers(value)]
+    for name in set(names):
+        if names.count(name) > 1:
+            raise ValueError(f"the window {name} is in the list twice")
+
+
+def _trigger(value: Any) -> None:
+    if not isinstance(value, Every) and not callable(value):
+        raise ValueError("write a method trigger(self, result), or give one of every(...)")
+
+
+def _time(value: Any) -> None:
+    if value not in ("event", "processing"):
+        raise ValueError('give "event" or "processing"')
 
 
 def _aggregates(value: Any) -> None:
@@ -70,6 +89,9 @@ class WindowBolt(Hosted, streamparse.Bolt):
         "window": _window,
         "aggregate": _aggregates,
         "allowed_lateness": duration_ms,
+        "trigger": _trigger,
+        "keep": duration_ms,
+        "time": _time,
         "schema": record_schema,
         "event_time": text,
         "out_of_order": duration_ms,
@@ -77,7 +99,8 @@ class WindowBolt(Hosted, streamparse.Bolt):
 
     key: Key = None
     """A field, a tuple of fields, or a function of the record; None: one result a window, over all records."""
-    window: Windower
+    window: Windower | Sequence[Windower]
+    """One kind of window, or several: the aggregates are then computed for each."""
     aggregate: Mapping[str, Aggregate]
     allowed_lateness: str = "0s"
     schema: type[Record] | None = None
@@ -87,9 +110,14 @@ class WindowBolt(Hosted, streamparse.Bolt):
     out_of_order: str = "0s"
     """For records that come from stock components, which tell no progress: a window closes when a record so much past
     its end has been seen on each stream."""
-    trigger: Callable[[Any], bool] | None = None
-    """A method `trigger(self, result)` of the result so far (one attribute an aggregate). With it a key's result
-    appears only once it holds, and is kept up to date from then on: an alert."""
+    trigger: Callable[[Any], bool] | Every | None = None
+    """When the stream `updates` tells of an open window. Without a trigger: each change, at most once a flush and key.
+    `every(...)`: as often as that says. A method `trigger(self, result)` of the result so far (one attribute an
+    aggregate): once, when it first holds for a key and window; only then is the key's result shown at all: an alert."""
+    keep: str | None = None
+    """How long the results of a window stay in Redis after it is done, in wall time; None: for ever."""
+    time: str = "event"
+    """"processing": a record belongs to the window in which it arrives, and wall time closes windows."""
 
     @classmethod
     def spec(  # type: ignore[override]
@@ -99,15 +127,20 @@ class WindowBolt(Hosted, streamparse.Bolt):
         faults = required(cls, "window", "aggregate")
         if isinstance(par, int) and par > SLOTS:
             faults.append(f"{cls.__name__}: par = {par}, but there are {SLOTS} slots to share; a task would have none")
+        if cls.keep is not None and duration_ms(cls.allowed_lateness) > duration_ms(cls.keep):
+            faults.append(
+                f"{cls.__name__}: results are kept for {cls.keep}, but may be revised for {cls.allowed_lateness}"
+            )
         if faults:
             raise SettingsError(*faults)
-        spec = keyed_spec(cls, inputs, name=name, par=par, config=config)
-        fields = spec.schema.__struct_fields__
+        fields = {stream: LATE_FIELDS if stream == LATE else result_fields(tuple(cls.aggregate)) for stream in STREAMS}
+        spec = keyed_spec(cls, inputs, name=name, par=par, config=config, outputs=fields)
+        known = spec.schema.__struct_fields__
         named = () if cls.key is None or callable(cls.key) else (cls.key,) if isinstance(cls.key, str) else cls.key
         faults += [
-            f"{cls.__name__}: the key {field!r} is no field of {spec.schema.__name__} ({', '.join(fields)})"
+            f"{cls.__name__}: the key {field!r} is no field of {spec.schema.__name__} ({', '.join(known)})"
             for field in named
-            if field not in fields
+            if field not in known
         ]
         try:
             Aggregation(cls.aggregate, spec.schema)
@@ -121,13 +154,25 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self.host = host
         context, conf = host.context, host.context.conf
         tasks = list(context.tasks_by_component[context.component])
+        trigger = self.trigger
+        by_records = isinstance(trigger, Every) and trigger.records > 0
         self._rules = Rules(
             context.component,
-            self.window,
-            Aggregation(self.aggregate, resolve(conf["stormline.schema"])),
+            windowers(self.window),
+            Aggregation(self.aggregate, resolve(conf["stormline.schema"]), counted=by_records),
             duration_ms(self.allowed_lateness),
-            self.trigger,
+            trigger if isinstance(trigger, Every) or trigger is None else When(trigger),
+            frozenset(stream for stream in STREAMS if context.targets.get(stream)),
+            None if self.keep is None else duration_ms(self.keep),
+            self.time == "processing",
         )
+        if self._rules.streams and not conf.get("stormline.tracked"):
+            raise StateError(
+                f"{context.component}: somebody reads its stream {min(self._rules.streams)}, but the spouts were not "
+                "told to say what has arrived; start the topology with sparse run or sparse submit"
+            )
+        self._by_clock = self._rules.processing_time or bool(self._rules.wall_period_ms)
+        self._next_clock_ms = host.now_ms()
         self._owner = secrets.token_hex(8)
         self._run_number = int(conf["stormline.run"])
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
@@ -147,6 +192,8 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._halted = False
         self._dirty_since_ms: int | None = None
         self._input_ms = 0
+        self._more = False
+        """The last flush did not hold all that was to be flushed."""
         self._retry_ms: int | None = None
         self._load(again=False)
 
@@ -227,7 +274,10 @@ class WindowBolt(Hosted, streamparse.Bolt):
         elif state is None:
             self._early.append(tup)
         elif tup.stream == PROGRESS:
-            state.observe(tup.values[0])
+            progress: Progress = tup.values[0]
+            state.observe(progress)
+            for stream, values in state.send(progress):
+                self.host.emit(values, stream=stream, anchors=(tup,))
             self.host.ack(tup)
             self._plan()
         else:
@@ -239,6 +289,9 @@ class WindowBolt(Hosted, streamparse.Bolt):
         except Exception as error:  # no record of the schema, or the user's key function raised
             self._set_aside(tup, error)
             return
+        if self._rules.processing_time:
+            state.on_clock(self.host.now_ms())
+            batch = self._arrived_now(state, batch)
         held = Held(tup)
         broken = state.apply(batch, held)
         self._status.records_in += len(batch.records.offsets)
@@ -261,6 +314,11 @@ class WindowBolt(Hosted, streamparse.Bolt):
         if held.waits == 0:
             self.host.ack(tup)
         self._plan()
+
+    def _arrived_now(self, state: KeyedState, batch: Batch) -> Batch:
+        """Its time is that of the clock; where that was set back, of the latest watermark."""
+        now_ms = max(self.host.now_ms(), state.latest_ms)
+        return batch._replace(records=batch.records._replace(times_ms=[now_ms] * len(batch.records.offsets)))
 
     def _keyed(self, batch: Batch) -> Batch:
         return batch._replace(records=batch.records._replace(keys=self._keys_of(batch.records.values)))
@@ -295,7 +353,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         self._set_due()
 
     def _set_due(self) -> None:
-        dues = [self._dead.due_ms, self._retry_ms]
+        dues = [self._dead.due_ms, self._retry_ms, self._next_clock_ms if self._by_clock else None]
         state = self._state
         if self._dirty_since_ms is not None and self._retry_ms is None and state is not None and not state.flying:
             dues.append(min(self._input_ms + FLUSH_AFTER_PAUSE_MS, self._dirty_since_ms + FLUSH_EVERY_MS))
@@ -307,6 +365,11 @@ class WindowBolt(Hosted, streamparse.Bolt):
             self._retry_ms = None
             if self._state is None:
                 self._load(again=self._again)
+        if self._by_clock and now_ms >= self._next_clock_ms:
+            self._next_clock_ms = now_ms + CLOCK_EVERY_MS
+            if self._state is not None:
+                self._state.on_clock(now_ms)
+                self._plan()
         if self._dirty_since_ms is not None and self._retry_ms is None:
             pause_over = now_ms >= self._input_ms + FLUSH_AFTER_PAUSE_MS
             if pause_over or now_ms >= self._dirty_since_ms + FLUSH_EVERY_MS:
@@ -317,10 +380,27 @@ class WindowBolt(Hosted, streamparse.Bolt):
         state = self._state
         if state is None or state.flying or self._retry_ms is not None:
             return
-        flushes = state.flush()
+        flushes = state.flush(self.host.now_ms())
+        self._more = state.dirty
         self._dirty_since_ms = None
+        self._report(state)
         if flushes:
             self._store.submit(flushes, partial(self._on_flushed, state, flushes))
+
+    def _report(self, state: KeyedState) -> None:
+        """What user code raised where no record is to blame: it goes to the dead letters, what is counted stays."""
+        faults, state.faults = state.faults, []
+        for fault in faults:
+            self._status.broken += 1
+            self._dead.send(
+                Origin(NO_PARTITION, 0),
+                key=fault.key.encode(),
+                value=None,
+                reason=broken_reason(self.host.context.component, fault.what, fault.error),
+                error=fault.error,
+                attempts=1,
+                settled=lambda: None,
+            )
 
     def _on_flushed(self, state: KeyedState, flushes: list[Flush], replies: list[Reply]) -> None:
         if state is not self._state:
@@ -340,6 +420,8 @@ class WindowBolt(Hosted, streamparse.Bolt):
             if why is not None:
                 self._trouble = f"Redis did not confirm a flush: {why}; trying again, nothing is acked"
                 self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
+        if self._more:
+            self._flush()
         self._plan()
 
     def _reload(self, state: KeyedState) -> None:
@@ -366,7 +448,8 @@ class WindowBolt(Hosted, streamparse.Bolt):
         status.late = self._earlier["late"] + state.late
         status.open_windows = state.open_windows
         status.watermark_ms = state.watermark_ms
-        status.settled = not (state.dirty or state.flying or state.open_windows or self._dead.waiting)
+        busy = state.dirty or state.flying or state.open_windows or state.unsent
+        status.settled = not (busy or self._dead.waiting)
         return status
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -107,9 +107,25 @@ def stateless_spec(
     return spec
 
 
-def keyed_spec(cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None) -> WiredBoltSpec:
-    """A bolt whose records come split by its key, with the progress of all spouts upstream."""
+def keyed_spec(
+    cls: type,
+    inputs: Any,
+    *,
+    name: str | None,
+    par: Any,
+    config: dict[str, Any] | None,
+    outputs: Mapping[str, Sequence[str]],
+) -> WiredBoltSpec:
+    """A bolt whose records come split by its key, with the progress of all spouts upstream. `outputs`: the fields of
+    each of its streams, which carry plain tuples."""
     upstream, plain, schema = _inputs(cls, inputs)
+    for stream in plain:
+        above = getattr(stream, "componentId", None)
+        if isinstance(above, WiredBoltSpec):
+            raise SettingsError(
+                f"{cls.__name__}.spec(): it would be a keyed bolt below the keyed bolt {above.component_cls.__name__}, "
+                "whose results come again after a crash and would be counted twice; put a bolt without keys there"
+            )
     spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
         cls,
         command=LAUNCHER,
@@ -117,7 +133,7 @@ def keyed_spec(cls: type, inputs: Any, *, name: str | None, par: Any, config: di
         par=par,
         config=config,
         inputs=dict.fromkeys(_streams(plain), Grouping.GLOBAL),
-        outputs=[],
+        outputs=[Stream(list(fields), name=stream) for stream, fields in outputs.items()],
     )
     spec.upstream, spec.schema = upstream, schema
     _configure(spec, "stormline.schema", _path(schema))
@@ -181,9 +197,10 @@ def _inputs(cls: Any, inputs: Any) -> tuple[list[_Wired], list[Any], type[msgspe
             )
     for spec in upstream:
         if BATCH not in spec.outputs:  # type: ignore[attr-defined]
+            streams = ", ".join(f'["{stream}"]' for stream in spec.outputs)  # type: ignore[attr-defined]
             raise SettingsError(
-                f"{cls.__name__}.spec(): {spec.component_cls.__name__} is keyed and sends no records on; "  # type: ignore[attr-defined]
-                "nothing can be put below it yet"
+                f"{cls.__name__}.spec(): {spec.component_cls.__name__} sends on several streams; "  # type: ignore[attr-defined]
+                f"name one in brackets: {streams}"
             )
     schemas = {spec.schema for spec in upstream}
     if plain:

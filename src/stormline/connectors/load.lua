@@ -1,9 +1,10 @@
 -- Take a slot over: become its owner and read all of it, in one step, so that no earlier owner can write in between.
 -- KEYS[1]  {app:component:slot}, the hash tag and prefix of all keys of the slot:
---   <tag>:slot     owner, run, seq, floor, included, wm, late
---   <tag>:live     windows that may still change:  <name>:<start> -> JSON {end, state, revision}
---   <tag>:w:<name>:<start>   key -> JSON of the result
---   <tag>:s:<name>:<start>   key -> JSON of the accumulators, where the result does not determine them
+--   <tag>:slot     owner, run, seq, floor, included, wm, late, out (number of the next output)
+--   <tag>:live     windows that may still change:  <name>:<id> -> JSON {start, end, state, revision}
+--   <tag>:w:<name>:<id>   key -> JSON of the result
+--   <tag>:s:<name>:<id>   key -> JSON of the accumulators, where the result does not determine them
+--   <tag>:outputs  number -> what was to be sent and is not known to have arrived
 -- ARGV     owner token, run number, '1' if only the present owner may load (again, after a restart of Redis)
 local tag = KEYS[1]
 local slot = tag .. ':slot'
@@ -21,4 +22,5 @@ for i = 1, #live, 2 do
   contents[#contents + 1] = redis.call('HGETALL', tag .. ':w:' .. live[i])
   contents[#contents + 1] = redis.call('HGETALL', tag .. ':s:' .. live[i])
 end
-return {redis.call('HMGET', slot, 'seq', 'floor', 'included', 'wm', 'late'), live, contents}
+local outputs = redis.call('HGETALL', tag .. ':outputs')
+return {redis.call('HMGET', slot, 'seq', 'floor', 'included', 'wm', 'late', 'out'), live, contents, outputs}

@@ -43,8 +43,9 @@ _included = msgspec.msgpack.Decoder(Ranges).decode
 class WindowEntry(msgspec.Struct):
     """A window in the index of its slot."""
 
+    start: int
     end: int
-    """ms since the epoch"""
+    """ms since the epoch, as the start is"""
     state: str
     """open | final"""
     revision: int
@@ -83,22 +84,46 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
             return ["HGETALL", app_key(app, f"ends:{request.topic}")]
 
 
+def window_name(field: str) -> tuple[str, str]:
+    """Name and id of a window, from a field of an index."""
+    name, _, id_ = field.partition(":")
+    return name, id_
+
+
 def _flush_args(flush: Flush) -> list[Any]:
-    watermark = "" if flush.watermark_ms is None else flush.watermark_ms
-    late = [x for number, record in flush.late_records.items() for x in (str(number), record.decode())]
     windows = [
         (
-            f"{window.name}:{window.start_ms}",
-            _entry_json(WindowEntry(window.end_ms, "final" if window.final else "open", window.revision)).decode(),
-            window.forgotten,
-            [x for key, result in window.results.items() for x in (key, result)],
-            [x for key, state in window.states.items() for x in (key, state)],
+            f"{window.name}:{window.id}",
+            _entry_json(
+                WindowEntry(window.start_ms, window.end_ms, "final" if window.final else "open", window.revision)
+            ).decode(),
+            window.stage,
+            [x for pair in window.results.items() for x in pair],
+            [x for pair in window.states.items() for x in pair],
+            window.removed,
         )
         for window in flush.windows
     ]
     # One argument, since redis-py takes its time over each; texts, since the server's msgpack knows no byte strings.
-    changes = _pack((late, windows))
-    return [flush.owner, flush.sequence, _pack(flush.floor), _pack(flush.included), watermark, flush.late, changes]
+    changes = _pack(
+        (_numbered(flush.late_records), _numbered(flush.outputs), [str(number) for number in flush.delivered], windows)
+    )
+    return [
+        flush.owner,
+        flush.sequence,
+        _pack(flush.floor),
+        _pack(flush.included),
+        "" if flush.watermark_ms is None else flush.watermark_ms,
+        flush.late,
+        flush.next_output,
+        flush.now_ms,
+        "" if flush.keep_ms is None else flush.keep_ms,
+        changes,
+    ]
+
+
+def _numbered(records: Mapping[int, bytes]) -> list[str]:
+    return [x for number, record in records.items() for x in (str(number), record.decode())]
 
 
 def reply(request: Request, answer: Any) -> Reply:
@@ -122,15 +147,14 @@ def reply(request: Request, answer: Any) -> Reply:
 
 
 def _loaded(slot: int, answer: Any) -> Loaded:
-    (sequence, floor, included, watermark, late), live, contents = answer
+    (sequence, floor, included, watermark, late, next_output), live, contents, outputs = answer
     windows = []
     for i in range(0, len(live), 2):
-        name, _, start = live[i].decode().rpartition(":")
+        name, id_ = window_name(live[i].decode())
         entry = _entry(live[i + 1])
         results, states = _pairs(contents[i]), _pairs(contents[i + 1])
-        windows.append(
-            LoadedWindow(name, int(start), entry.end, entry.state == "final", entry.revision, results, states)
-        )
+        final = entry.state == "final"
+        windows.append(LoadedWindow(name, id_, entry.start, entry.end, final, entry.revision, results, states))
     return Loaded(
         slot,
         int(sequence or 0),
@@ -139,6 +163,8 @@ def _loaded(slot: int, answer: Any) -> Loaded:
         int(watermark) if watermark else None,
         int(late or 0),
         windows,
+        {int(outputs[i]): outputs[i + 1] for i in range(0, len(outputs), 2)},
+        int(next_output or 0),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
-from stormline.connectors.redis_commands import WindowEntry, slot_tag
+from stormline.connectors.redis_commands import WindowEntry, slot_tag, window_name
 from stormline.core.slot import SLOTS, key_text, key_value, slot_of
 
 _entry = msgspec.json.Decoder(WindowEntry).decode
@@ -28,6 +28,8 @@ class Row(NamedTuple):
     revision: int
     values: dict[str, Any]
     """Aggregates by name, as JSON has them: decimals are texts, times ISO 8601."""
+    window: str
+    """Kind and size of the window; tells the windows of a bolt with several apart."""
 
 
 class LateRecord(NamedTuple):
@@ -36,6 +38,7 @@ class LateRecord(NamedTuple):
     component: str
     number: int
     key: Any
+    window: str
     time_ms: int
     partition: str
     offset: int
@@ -62,32 +65,32 @@ class Results:
         windows = self._windows(component, slots)
         for start_ms, entries in sorted(windows.items()):
             pipeline = self._client.pipeline(transaction=False)
-            for hash_key, _ in entries:
+            for hash_key, _, _ in entries:
                 if wanted is None:
                     pipeline.hgetall(hash_key)
                 else:
                     pipeline.hmget(hash_key, [wanted])
             rows = []
-            for (_, entry), answer in zip(entries, pipeline.execute(), strict=True):
+            for (_, name, entry), answer in zip(entries, pipeline.execute(), strict=True):
                 fields = answer.items() if wanted is None else [(wanted.encode(), answer[0])]
                 for field, value in fields:
                     if value is not None:
-                        rows.append((key_value(field.decode()), entry, msgspec.json.decode(value)))
-            for row_key, entry, values in sorted(rows, key=lambda row: key_order(row[0])):
-                yield Row(component, row_key, start_ms, entry.end, entry.state, entry.revision, values)
+                        values = msgspec.json.decode(value)
+                        key = key_value(field.decode())
+                        rows.append(Row(component, key, start_ms, entry.end, entry.state, entry.revision, values, name))
+            yield from sorted(rows, key=row_order)
 
-    def _windows(self, component: str, slots: Any) -> dict[int, list[tuple[str, WindowEntry]]]:
-        """Start -> (key of the hash with the rows, index entry), over the slots."""
+    def _windows(self, component: str, slots: Any) -> dict[int, list[tuple[str, str, WindowEntry]]]:
+        """Start -> (key of the hash with the rows, name of the window, index entry), over the slots."""
         tags = [slot_tag(self._app, component, slot) for slot in slots]
         pipeline = self._client.pipeline(transaction=False)
         for tag in tags:
             pipeline.hgetall(f"{tag}:windows")
-        windows: dict[int, list[tuple[str, WindowEntry]]] = {}
+        windows: dict[int, list[tuple[str, str, WindowEntry]]] = {}
         for tag, index in zip(tags, pipeline.execute(), strict=True):
-            for field, entry in index.items():
-                window = field.decode()
-                start_ms = int(window.rpartition(":")[2])
-                windows.setdefault(start_ms, []).append((f"{tag}:w:{window}", _entry(entry)))
+            for field, raw in index.items():
+                window, entry = field.decode(), _entry(raw)
+                windows.setdefault(entry.start, []).append((f"{tag}:w:{window}", window_name(window)[0], entry))
         return windows
 
     def late(self, component: str) -> tuple[int, list[LateRecord]]:
@@ -108,6 +111,11 @@ def key_order(key: Any) -> tuple[int, Any]:
     if isinstance(key, int | float) and not isinstance(key, bool):
         return (0, key)
     return (1, "" if key is None else key_text(key))
+
+
+def row_order(row: Row) -> tuple[Any, ...]:
+    """By start, then by key, then by end."""
+    return row.start_ms, key_order(row.key), row.end_ms, row.window
 
 
 def late_order(late: LateRecord) -> tuple[int, str, int]:

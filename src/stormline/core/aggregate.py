@@ -173,8 +173,12 @@ Accumulators = tuple[Any, ...]
 class Aggregation:
     """The aggregates of one window by name: fold records in, tell the result, write the state down and read it back."""
 
-    def __init__(self, aggregates: Mapping[str, Aggregate], schema: type[msgspec.Struct]) -> None:
-        """Raises ValueError for a name that is no identifier or a field that the schema lacks."""
+    def __init__(
+        self, aggregates: Mapping[str, Aggregate], schema: type[msgspec.Struct], *, counted: bool = False
+    ) -> None:
+        """`counted`: the records are counted, whether an aggregate does it or not.
+
+        Raises ValueError for a name that is no identifier or a field that the schema lacks."""
         hints = get_type_hints(schema)
         for name, aggregate in aggregates.items():
             if not name.isidentifier():
@@ -186,7 +190,9 @@ class Aggregation:
                 )
         self.names = tuple(aggregates)
         values = list(aggregates.values())
-        folds, places = _folds(values)
+        folds, places = _folds(values if not counted else [*values, Count()])
+        self._all = folds
+        self._counted = next((i for i, fold in enumerate(folds) if type(fold) is Count), 0)
         self._empty = tuple(fold.create() for fold in folds)
         result_types = [a.result_type(hints.get(a.field or "")) for a in values]
         state_types = [fold.state_type(hints.get(fold.field or "")) for fold in folds]
@@ -195,15 +201,28 @@ class Aggregation:
         )
         self._decode_result = msgspec.json.Decoder(self.result_type).decode
         self._decode_state = msgspec.json.Decoder(tuple[tuple(state_types)]).decode  # type: ignore[misc]
-        self.add = _written_add(folds, hints)
+        self.add: Callable[..., Accumulators] = _written_add(folds, hints)
         """The accumulators (None: of no record) and one more record -> the accumulators with it."""
-        self.result = _written_result(self.result_type, values, places)
+        self.result = _written_result(self.result_type, values, places[: len(values)])
         """The result of accumulators, as a Struct with one attribute an aggregate."""
-        shown = {place: name for name, a, place in zip(self.names, values, places, strict=True) if a.result_is_state}
+        shown = {
+            place: name
+            for name, a, place in zip(self.names, values, places[: len(values)], strict=True)
+            if a.result_is_state
+        }
         self._shown = [shown.get(number, "") for number in range(len(folds))]
         """For each fold the name of a result that is its accumulator, if there is one."""
         self.needs_state = "" in self._shown
         """Some accumulator cannot be read back from the result."""
+
+    needs_place = False
+
+    def merge(self, left: Accumulators, right: Accumulators) -> Accumulators:
+        return tuple(fold.merge(a, b) for fold, a, b in zip(self._all, left, right, strict=True))
+
+    def records(self, accumulators: Accumulators) -> int:
+        """How many records these are of; with a count of all among the folds only."""
+        return int(accumulators[self._counted])
 
     def write_results(self, rows: Mapping[str, Accumulators]) -> dict[str, str]:
         """For each key the JSON object of the results by name; Decimals as strings, times ISO 8601."""
@@ -301,7 +320,10 @@ def _written_result(
     return written
 
 
-_encode_lines = msgspec.json.Encoder(decimal_format="string").encode_lines
+_encoder = msgspec.json.Encoder(decimal_format="string")
+written = _encoder.encode
+"""A value as JSON, Decimals as texts."""
+_encode_lines = _encoder.encode_lines
 
 
 def _written(values: list[Any]) -> list[str]:

@@ -9,21 +9,30 @@ confirmed flush that began after it was applied, in every slot it touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import lt
 from typing import Any, NamedTuple
 
+import msgspec
+
+from stormline.core.aligned import Aligned
 from stormline.core.batch import Batch, Rows
+from stormline.core.deliveries import Deliveries
 from stormline.core.errors import Fenced, StateError
 from stormline.core.included import Included
-from stormline.core.keyed_slot import Flight, Held, KeyedSlot, One, Rules, Window
+from stormline.core.keyed_slot import Flight, Held, KeyedSlot
+from stormline.core.outbox import Fault, raw
 from stormline.core.progress import Progress, ProgressView
-from stormline.core.requests import Applied, Flush, Loaded, Refused, WindowChange
+from stormline.core.requests import Applied, Flush, Loaded, Refused
+from stormline.core.sliding import SlidingWindows
 from stormline.core.slot import SLOTS, slots_of
-from stormline.core.window import Span
+from stormline.core.table import Row, Rules, Window
+from stormline.core.window import CountWindow, Session
 
 KEPT_LATE_RECORDS = 1000
 NEVER = -(1 << 63)
+FLUSHED_AT_ONCE = 20_000
+"""Rows; about 40 ms of work."""
 
 
 class BrokenRecord(NamedTuple):
@@ -48,29 +57,29 @@ class KeyedState:
         """Records that came again."""
         self.unflushed = 0
         """Records counted since the last flush was begun."""
+        self.faults: list[Fault] = []
+        """What user code raised where no record is to blame; whoever takes them empties the list."""
         self._slots: dict[int, KeyedSlot] = {}
         self._included = Included()
         """What every slot includes besides its own: the tuples that this object applied whole."""
         self._own = False
         """Some slot may have ranges of its own: loaded ones, or of tuples with broken records."""
-        self._latest_ms = NEVER
+        self.latest_ms = NEVER
         """The highest watermark of any slot."""
         self._tables: dict[int, list[Window | None]] = {}
         """Start of a window -> the windows of that start by slot, as far as a record has looked for them."""
+        self._deliveries = Deliveries()
+        self._clock_ms: int | None = None
+        plain = rules.trigger is None and not rules.aggregation.needs_place and len(rules.windowers) == 1
+        self._quick = plain and not isinstance(rules.windowers[0], Session | CountWindow)
+        """A record is one look into a window that is the same for all keys, and one `add`."""
 
     def load(self, loaded: Loaded) -> None:
         """A slot as Redis has it; from now on this task is its owner (K1)."""
-        slot = KeyedSlot(loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late)
-        read = self.rules.aggregation.read
-        for w in loaded.windows:
-            window = Window(Span(w.start_ms, w.end_ms), w.final, w.revision, changed=False)
-            window.rows = {key: read(w.results.get(key), w.states.get(key)) for key in w.results | w.states}
-            if self.rules.trigger is not None:
-                window.fired = set(w.results)
-            slot.windows[w.start_ms] = window
+        slot = KeyedSlot.loaded(loaded, self.rules)
         self._own |= bool(loaded.included)
         self._slots[loaded.slot] = slot
-        self._latest_ms = max(self._latest_ms, NEVER if slot.watermark_ms is None else slot.watermark_ms)
+        self.latest_ms = max(self.latest_ms, NEVER if slot.watermark_ms is None else slot.watermark_ms)
         self.view.raise_floor(loaded.floor)
 
     def apply(self, batch: Batch, held: Held) -> list[BrokenRecord]:
@@ -97,7 +106,7 @@ class KeyedState:
     def _fresh(self, batch: Batch, slots: list[int]) -> bool:
         """Each record is an origin of its own, no slot includes one of them, and none is below the floor."""
         lane, partition, offsets = batch.lane, batch.partition, batch.records.offsets
-        if not partition or not offsets or self.rules.trigger is not None:
+        if not partition or not offsets or len(self.rules.windowers) > 1:
             return False
         if offsets[0] < self.view.floor.get(partition, 0) or not all(map(lt, offsets, offsets[1:])):
             return False
@@ -122,39 +131,58 @@ class KeyedState:
 
     def _count_fresh(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """What `_count_origins` does, for a fresh batch: this is what runs for nearly every record."""
-        rows, state_of, latest_ms = batch.records, self._slots, self._latest_ms
-        add, span = self.rules.aggregation.add, self.rules.windower.span
-        tally = Counter(slots)
-        broken: list[BrokenRecord] = []
-        start_ms = end_ms = 0
-        table: list[Window | None] = []
+        rows, tally, broken = batch.records, Counter(slots), list[BrokenRecord]()
         todo = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), slots, strict=True)
+        count = self._count_quickly if self._quick else self._count_each
         while True:
             try:
-                for offset, time_ms, value, key, number in todo:
-                    if not start_ms <= time_ms < end_ms:
-                        start_ms, end_ms = span(time_ms)
-                        table = self._tables.get(start_ms) or self._tables.setdefault(start_ms, [None] * SLOTS)
-                    window = table[number]
-                    if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
-                        slot = state_of[number]
-                        if not slot.count(self.rules, batch.partition, One(offset, time_ms, value, key), None):
-                            slot.counted -= 1  # it is in the tally
-                        table[number] = slot.windows.get(start_ms)
-                    else:  # user code comes first: if it raises, this record has changed nothing
-                        states = window.rows
-                        states[key] = add(states.get(key), value)
-                        window.dirty.add(key)
+                count(batch.partition, todo)
                 break
-            except Exception as error:  # as below; the loop goes on behind the broken record
-                broken.append(BrokenRecord(offset, value, error, number))
-                tally[number] -= 1
-        for number, count in tally.items():
-            if count:
-                state_of[number].counted += count
-                state_of[number].dirty = True
+            except _Raised as raised:  # the loop goes on behind the broken record
+                broken.append(raised.broken)
+                tally[raised.broken.slot] -= 1
+        for number, counted in tally.items():
+            if counted:
+                self._slots[number].counted += counted
+                self._slots[number].dirty = True
         self.unflushed += len(slots) - len(broken)
         return broken
+
+    def _count_quickly(self, partition: str, todo: Iterator[tuple[int, int, Any, str, int]]) -> None:
+        """Raises _Raised with the record on which user code raised."""
+        state_of, latest_ms, add = self._slots, self.latest_ms, self.rules.aggregation.add
+        grid = next(iter(state_of.values())).tables[0]
+        assert isinstance(grid, Aligned | SlidingWindows)
+        span = grid.span
+        start_ms = end_ms = 0
+        table: list[Window | None] = []
+        for offset, time_ms, value, key, number in todo:
+            try:
+                if not start_ms <= time_ms < end_ms:
+                    start_ms, end_ms = span(time_ms)
+                    table = self._tables.get(start_ms) or self._tables.setdefault(start_ms, [None] * SLOTS)
+                window = table[number]
+                if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
+                    slot = state_of[number]
+                    if not slot.count(self.rules, partition, Row(offset, time_ms, value, key), None):
+                        slot.counted -= 1  # it is in the tally
+                    table[number] = slot.tables[0].windows.get(start_ms)  # type: ignore[attr-defined]
+                else:  # user code comes first: if it raises, this record has changed nothing
+                    states = window.rows
+                    states[key] = add(states.get(key), value)
+                    window.dirty.add(key)
+            except Exception as error:  # as in `_count_origins`
+                raise _Raised(BrokenRecord(offset, value, error, number)) from error
+
+    def _count_each(self, partition: str, todo: Iterator[tuple[int, int, Any, str, int]]) -> None:
+        """Raises as `_count_quickly` does."""
+        for offset, time_ms, value, key, number in todo:
+            slot = self._slots[number]
+            try:
+                if not slot.count(self.rules, partition, Row(offset, time_ms, value, key), None):
+                    slot.counted -= 1
+            except Exception as error:
+                raise _Raised(BrokenRecord(offset, value, error, number)) from error
 
     def _count_origins(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """Origin by origin: what is included is skipped, and all outputs of an origin for a slot count or none."""
@@ -179,48 +207,83 @@ class KeyedState:
     def observe(self, progress: Progress) -> None:
         """Hear a spout task; windows that its claim completes are closed (K5, K6)."""
         self.view.observe(progress)
-        watermark_ms, quiet = self.view.watermark_ms, self.view.quiet
+        arrived, lost = self._deliveries.hear(progress)
+        for numbers in arrived:
+            for number, outputs in numbers.items():
+                self._slots[number].outbox.arrived(outputs)
+                self._slots[number].dirty = True
+        for numbers in lost:
+            for number, outputs in numbers.items():
+                self._slots[number].outbox.lost(outputs)
+        if not self.rules.processing_time:
+            self._advance(self.view.watermark_ms, self.view.quiet)
+
+    def on_clock(self, now_ms: int) -> None:
+        """Wall time is `now_ms`: for windows by processing time it is the watermark."""
+        before_ms, self._clock_ms = self._clock_ms, now_ms
+        if self.rules.processing_time:
+            self._advance(now_ms, quiet=False)
+        for slot in self._slots.values():
+            self._send_unsent(slot, before_ms, now_ms, self.rules.wall_period_ms)
+
+    def _advance(self, watermark_ms: int | None, quiet: bool) -> None:
         if watermark_ms is None and not quiet:
             return
         for slot in self._slots.values():
             mark = watermark_ms
             if quiet:
                 # A number, not infinity: the next run goes on from here.
-                ends = [w.span.end_ms + self.rules.allowed_lateness_ms for w in slot.windows.values()]
-                mark = max(ends, default=slot.watermark_ms)
+                ends = [table.last_end_ms for table in slot.tables]
+                known = [end_ms + self.rules.allowed_lateness_ms for end_ms in ends if end_ms is not None]
+                mark = max(known, default=slot.watermark_ms)
             if mark is not None and (slot.watermark_ms is None or mark > slot.watermark_ms):
-                slot.watermark_ms = mark
-                self._latest_ms = max(self._latest_ms, mark)
-                self._close(slot, mark)
+                before_ms, slot.watermark_ms = slot.watermark_ms, mark
+                self.latest_ms = max(self.latest_ms, mark)
+                for table in slot.tables:
+                    slot.dirty |= table.close(mark)
+                self._send_unsent(slot, before_ms, mark, self.rules.event_period_ms)
 
-    def _close(self, slot: KeyedSlot, watermark_ms: int) -> None:
-        for window in slot.windows.values():
-            if not window.final and watermark_ms >= window.span.end_ms:
-                window.final = window.changed = slot.dirty = True
-            if not window.forgotten and watermark_ms >= window.span.end_ms + self.rules.allowed_lateness_ms:
-                window.forgotten = window.changed = slot.dirty = True
+    def _send_unsent(self, slot: KeyedSlot, before_ms: int | None, now_ms: int, period_ms: int) -> None:
+        """A trigger by time fires when a multiple of its period is passed."""
+        if period_ms and before_ms is not None and before_ms // period_ms < now_ms // period_ms:
+            for table in slot.tables:
+                slot.dirty |= table.send_unsent(slot.outbox)
 
-    def flush(self) -> list[Flush]:
-        """One flush for each slot with changes and none on its way (K4): absolute values, one sequence higher."""
+    def flush(self, now_ms: int = 0, at_most: int = FLUSHED_AT_ONCE) -> list[Flush]:
+        """One flush for each slot with changes and none on its way (K4): absolute values, one sequence higher.
+
+        No more slots are begun once `at_most` rows are to be written, so that the caller can do other things in
+        between; `dirty` then says that there is more.
+        """
         self.unflushed = 0
         self._included.prune(self.view.floor)
         if self._own:
             for slot in self._slots.values():
                 slot.included.prune(self.view.floor)
             self._own = any(slot.included for slot in self._slots.values())
-        return [self._begin(n, slot) for n, slot in self._slots.items() if slot.dirty and slot.flight is None]
+        flushes: list[Flush] = []
+        rows = 0
+        for number, slot in self._slots.items():
+            if rows >= at_most:
+                break
+            if slot.dirty and slot.flight is None:
+                flushes.append(self._begin(number, slot, now_ms))
+                rows += sum(len(change.results) for change in flushes[-1].windows) + len(flushes[-1].outputs)
+        return flushes
 
-    def _begin(self, number: int, slot: KeyedSlot) -> Flush:
+    def _begin(self, number: int, slot: KeyedSlot, now_ms: int) -> Flush:
         slot.sequence += 1
         slot.dirty = False
-        flight = slot.flight = Flight(slot.held, {}, set(slot.late_records), slot.counted)
+        changes, slot.unconfirmed = slot.unconfirmed, []
+        for table in slot.tables:
+            changes += table.take(slot.outbox, slot.watermark_ms)
+        if any(change.stage in ("done", "gone") for change in changes):
+            self._tables.clear()
+        self.faults += slot.outbox.faults
+        slot.outbox.faults = []
+        outputs, delivered = slot.outbox.take()
+        slot.flight = Flight(slot.held, changes, set(slot.late_records), slot.counted, outputs, delivered)
         slot.held, slot.counted = [], 0
-        changes = []
-        for start_ms, window in slot.windows.items():
-            if window.changed or window.dirty:
-                changes.append(self._change(window))
-                flight.dirty[start_ms] = window.dirty
-                window.dirty, window.changed = set(), False
         return Flush(
             self.rules.component,
             number,
@@ -232,28 +295,11 @@ class KeyedState:
             slot.late,
             {number % KEPT_LATE_RECORDS: record for number, record in slot.late_records.items()},
             changes,
-        )
-
-    def _change(self, window: Window) -> WindowChange:
-        if window.revised:
-            window.revision += 1
-            window.revised = False
-        aggregation, trigger = self.rules.aggregation, self.rules.trigger
-        rows = {key: window.rows[key] for key in window.dirty if key in window.rows}
-        states: dict[str, str] = {}
-        if trigger is not None or aggregation.needs_state:
-            states = aggregation.write_states(rows)
-        if trigger is not None:
-            rows = {key: row for key, row in rows.items() if key in window.fired}
-        return WindowChange(
-            self.rules.windower.name,
-            window.span.start_ms,
-            window.span.end_ms,
-            window.final,
-            window.revision,
-            aggregation.write_results(rows),
-            states,
-            window.forgotten,
+            {number: raw(output) for number, output in outputs.items()},
+            delivered,
+            slot.outbox.next_number,
+            now_ms,
+            self.rules.keep_ms,
         )
 
     def flushed(self, number: int, reply: object) -> list[Any]:
@@ -268,29 +314,34 @@ class KeyedState:
         assert flight is not None
         if isinstance(reply, Refused):
             raise (StateError if reply.halted else Fenced)(reply.why)
-        if not isinstance(reply, Applied):
-            self._restore(slot, flight)
+        if not isinstance(reply, Applied):  # the outcome is unknown: all of it goes out again, with the next sequence
+            slot.dirty = True
+            slot.held = flight.held + slot.held
+            slot.counted += flight.counted
+            slot.unconfirmed = flight.changes
+            slot.outbox.restore(flight.outputs, flight.delivered)
             return []
         self.counted += flight.counted
         self.late += len(flight.late)
         for late in flight.late:
             slot.late_records.pop(late, None)
-        for start_ms in flight.dirty:
-            window = slot.windows[start_ms]
-            if window.forgotten and not window.changed and not window.dirty:
-                del slot.windows[start_ms]
-                self._tables.clear()
+        slot.outbox.stored(flight.outputs)
         return [held.tup for held in flight.held if held.release()]
 
-    def _restore(self, slot: KeyedSlot, flight: Flight) -> None:
-        """The outcome is unknown: all of it stays dirty and goes out again with the next sequence."""
-        slot.dirty = True
-        slot.held = flight.held + slot.held
-        slot.counted += flight.counted
-        for start_ms, keys in flight.dirty.items():
-            window = slot.windows[start_ms]
-            window.dirty |= keys
-            window.changed = True
+    def send(self, progress: Progress) -> list[tuple[str, list[Any]]]:
+        """(Stream, values) of what is to be emitted now, anchored to this progress tuple, which was observed before."""
+        outputs: list[tuple[str, list[Any]]] = []
+        numbers: dict[int, list[int]] = {}
+        for number, slot in self._slots.items():
+            if slot.outbox.due:
+                due = slot.outbox.send()
+                numbers[number] = list(due)
+                for at, output in due.items():
+                    identity = f"{self.rules.component}/{number}/{at}"
+                    outputs.append((output.stream, [*msgspec.json.decode(output.values), identity]))
+        if numbers:
+            self._deliveries.sent(progress, numbers)
+        return outputs
 
     def held(self) -> Iterable[Held]:
         """All tuples that wait for a flush."""
@@ -310,8 +361,13 @@ class KeyedState:
 
     @property
     def open_windows(self) -> int:
-        """Windows that are not final yet."""
-        return len({w.span for slot in self._slots.values() for w in slot.windows.values() if not w.final})
+        """Windows that time will close and has not yet."""
+        return len({span for slot in self._slots.values() for table in slot.tables for span in table.open})
+
+    @property
+    def unsent(self) -> bool:
+        """Some output is not known to have arrived."""
+        return any(slot.outbox for slot in self._slots.values())
 
     @property
     def watermark_ms(self) -> int | None:
@@ -319,10 +375,18 @@ class KeyedState:
         return self.view.watermark_ms
 
 
-def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[One]]:
+class _Raised(Exception):
+    """User code raised on a record."""
+
+    def __init__(self, broken: BrokenRecord) -> None:
+        super().__init__(broken.offset)
+        self.broken = broken
+
+
+def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[Row]]:
     """(Offset, slot) -> the outputs of one record for one slot: they count together."""
-    origins: dict[tuple[int, int], list[One]] = {}
+    origins: dict[tuple[int, int], list[Row]] = {}
     columns = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), strict=True)
-    for slot, one in zip(slots, map(One._make, columns), strict=True):
+    for slot, one in zip(slots, map(Row._make, columns), strict=True):
         origins.setdefault((one.offset, slot), []).append(one)
     return origins

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from stormline.core.aggregate import Accumulators, Aggregation
 from stormline.core.included import Included
+from stormline.core.outbox import Outbox, Output
+from stormline.core.requests import Loaded, WindowChange
 from stormline.core.slot import key_value
-from stormline.core.window import Span, Windower
-
-
-class Rules(NamedTuple):
-    """What the user's settings of a keyed bolt come to."""
-
-    component: str
-    windower: Windower
-    aggregation: Aggregation
-    allowed_lateness_ms: int = 0
-    trigger: Callable[[Any], bool] | None = None
-    """With a trigger, a key's result appears once the trigger has held for it, and is kept up to date from then on."""
+from stormline.core.table import LATE, Row, Rules, Table, Undo
+from stormline.core.tables import table_of
 
 
 class Held:
@@ -39,40 +30,16 @@ class Held:
         return self.waits == 0
 
 
-class One(NamedTuple):
-    """One row of a batch."""
-
-    offset: int
-    time_ms: int
-    value: Any
-    key: str
-
-
-@dataclass(slots=True)
-class Window:
-    span: Span
-    final: bool = False
-    revision: int = 0
-    rows: dict[str, Accumulators] = field(default_factory=dict)
-    fired: set[str] = field(default_factory=set)
-    """Keys for which the trigger has held."""
-    dirty: set[str] = field(default_factory=set)
-    changed: bool = True
-    """Its entry in the index is to be written."""
-    revised: bool = False
-    """A record was counted after the window was final, and no flush has said so yet."""
-    forgotten: bool = False
-    """Past its lateness: it leaves the memory once that is flushed."""
-
-
 @dataclass(slots=True)
 class Flight:
-    """A flush on its way: what goes back to dirty if it does not arrive."""
+    """A flush on its way: what goes out again if it does not arrive."""
 
     held: list[Held]
-    dirty: dict[int, set[str]]
+    changes: list[WindowChange]
     late: set[int]
     counted: int
+    outputs: dict[int, Output]
+    delivered: list[int]
 
 
 @dataclass(slots=True)
@@ -81,19 +48,33 @@ class KeyedSlot:
     included: Included
     watermark_ms: int | None
     late: int
-    windows: dict[int, Window] = field(default_factory=dict)
+    outbox: Outbox
+    tables: list[Table]
     late_records: dict[int, bytes] = field(default_factory=dict)
     counted: int = 0
     """Records counted since the last flush was begun."""
     dirty: bool = False
     held: list[Held] = field(default_factory=list)
+    unconfirmed: list[WindowChange] = field(default_factory=list)
+    """Changes of flushes of which nobody knows whether they arrived."""
     flight: Flight | None = None
 
-    def count_together(self, rules: Rules, partition: str, outputs: Sequence[One]) -> int:
+    @classmethod
+    def loaded(cls, loaded: Loaded, rules: Rules) -> KeyedSlot:
+        """As the store has it."""
+        tables = {windower.name: table_of(rules, windower, loaded.watermark_ms) for windower in rules.windowers}
+        for window in loaded.windows:
+            tables[window.name.partition("#")[0]].load(window)
+        outbox = Outbox(loaded.next_output, loaded.outputs)
+        return cls(
+            loaded.sequence, Included(loaded.included), loaded.watermark_ms, loaded.late, outbox, list(tables.values())
+        )
+
+    def count_together(self, rules: Rules, partition: str, outputs: Sequence[Row]) -> int:
         """All outputs of one origin for one slot, or none if user code raises; how many were not late."""
-        if len(outputs) == 1:
+        if len(outputs) == 1 and len(self.tables) == 1:
             return self.count(rules, partition, outputs[0], None)
-        undo: list[Callable[[], object]] = []
+        undo: Undo = []
         try:
             return sum(self.count(rules, partition, one, undo) for one in outputs)
         except Exception:
@@ -101,55 +82,39 @@ class KeyedSlot:
                 step()
             raise
 
-    def count(self, rules: Rules, partition: str, one: One, undo: list[Callable[[], object]] | None) -> bool:
-        """False: it was late. User code comes first: if it raises, this record has changed nothing."""
-        watermark_ms, key = self.watermark_ms, one.key
-        span = rules.windower.span(one.time_ms)
-        if watermark_ms is not None and watermark_ms >= span.end_ms + rules.allowed_lateness_ms:
-            self._keep_late(partition, one)
-            if undo is not None:
-                undo.append(self._forget_late)
-            return False
-        window = self.windows.get(span.start_ms)
-        before = None if window is None else window.rows.get(key)
-        after = rules.aggregation.add(before, one.value)
-        fires = rules.trigger is not None and (window is None or key not in window.fired)
-        if fires and rules.trigger is not None:
-            fires = bool(rules.trigger(rules.aggregation.result(after)))
-        if window is None:
-            closed = watermark_ms is not None and watermark_ms >= span.end_ms
-            window = self.windows[span.start_ms] = Window(span, final=closed)
-        elif window.final:
-            window.revised = True
-        if fires:
-            window.fired.add(key)
-        window.rows[key] = after
-        window.dirty.add(key)
-        if undo is not None:
-            undo.append(partial(self._uncount, window, key, before, fires))
-        return True
+    def count(self, rules: Rules, partition: str, row: Row, undo: Undo | None) -> bool:
+        """False: it was late, for every window. If user code raises, nothing has changed, or `undo` can tell it."""
+        counted = False
+        for windower, table in zip(rules.windowers, self.tables, strict=True):
+            number = self.outbox.next_number
+            if table.add(partition, row, self.outbox, self.watermark_ms, undo):
+                counted = True
+            else:
+                self._keep_late(rules, windower.name, partition, row)
+                if undo is not None:
+                    undo.append(partial(self._forget_late, number))
+        return counted
 
-    def _uncount(self, window: Window, key: str, before: Accumulators | None, fired: bool) -> None:
-        if fired:
-            window.fired.discard(key)
-        if before is None:
-            del window.rows[key]
-        else:
-            window.rows[key] = before
-
-    def _keep_late(self, partition: str, one: One) -> None:
-        self.late_records[self.late] = msgspec.json.encode(
-            {
-                "number": self.late,
-                "key": key_value(one.key),
-                "time_ms": one.time_ms,
-                "partition": partition,
-                "offset": one.offset,
-                "record": one.value,
-            }
-        )
+    def _keep_late(self, rules: Rules, window: str, partition: str, row: Row) -> None:
+        offset, time_ms, value, key = row
+        record = {
+            "number": self.late,
+            "key": key_value(key),
+            "window": window,
+            "time_ms": time_ms,
+            "partition": partition,
+            "offset": offset,
+            "record": value,
+        }
+        self.late_records[self.late] = _encode(record)
         self.late += 1
+        if LATE in rules.streams:
+            self.outbox.put(LATE, [window, record["key"], time_ms, partition, offset, value])
 
-    def _forget_late(self) -> None:
+    def _forget_late(self, next_output: int) -> None:
+        self.outbox.take_back(next_output)
         self.late -= 1
         del self.late_records[self.late]
+
+
+_encode = msgspec.json.encode

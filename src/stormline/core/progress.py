@@ -35,6 +35,40 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
     partition_count: int
     """Partitions of all tasks of this spout."""
     claims: tuple[Claim, ...]
+    acked: tuple[int, ...] = ()
+    """Sequences of progress tuples of this incarnation that were acked of late, and with them all that was anchored to
+    them. Empty where nothing is anchored to progress."""
+    failed: tuple[int, ...] = ()
+    forgotten: int = 0
+    """Of sequences below this one nothing will be said any more."""
+
+
+class Told:
+    """What has become of the progress tuples of one spout task; each says it of those before it."""
+
+    REMEMBERED = 32
+
+    def __init__(self) -> None:
+        self._outcomes: dict[int, bool] = {}
+        """Sequence -> whether it was acked; the latest."""
+        self._under_way: dict[int, None] = {}
+
+    def came_to(self, sequence: int, *, arrived: bool) -> None:
+        self._under_way.pop(sequence, None)
+        self._outcomes[sequence] = arrived
+        while len(self._outcomes) > self.REMEMBERED:
+            del self._outcomes[next(iter(self._outcomes))]
+
+    def stamp(self, progress: Progress) -> Progress:
+        """The progress with what is known of earlier ones, which is now under way itself."""
+        self._under_way[progress.sequence] = None
+        outcomes = self._outcomes
+        return msgspec.structs.replace(
+            progress,
+            acked=tuple(sequence for sequence, arrived in outcomes.items() if arrived),
+            failed=tuple(sequence for sequence, arrived in outcomes.items() if not arrived),
+            forgotten=min([*outcomes, *self._under_way]),
+        )
 
 
 PROGRESS_FIELDS = ("progress",)

@@ -6,6 +6,8 @@ All of one component's slot lives under one hash tag `{app:component:slot}`, so 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from stormline.core.included import Ranges
@@ -22,10 +24,17 @@ class Load(msgspec.Struct, frozen=True):
     """After a restart of Redis: only if this owner still owns it."""
 
 
+Stage = Literal["live", "inner", "done", "gone"]
+"""What becomes of a window in the store: it may still change; the same, but it has no results of its own to be shown (a
+pane, a state by key); only its results stay; nothing stays."""
+
+
 class LoadedWindow(msgspec.Struct, frozen=True):
     """A window that is still open or may still be revised."""
 
     name: str
+    id: str
+    """The start; `<start or number>@<canonical key>` where each key has windows of its own."""
     start_ms: int
     end_ms: int
     final: bool
@@ -46,20 +55,25 @@ class Loaded(msgspec.Struct, frozen=True):
     watermark_ms: int | None
     late: int
     windows: list[LoadedWindow]
+    outputs: dict[int, bytes] = {}
+    """Number -> what was to be sent and is not known to have arrived."""
+    next_output: int = 0
 
 
 class WindowChange(msgspec.Struct, frozen=True):
-    """Absolute values of what changed in one window since the last confirmed flush."""
+    """Absolute values of what changed in one window."""
 
     name: str
+    id: str
     start_ms: int
     end_ms: int
     final: bool
     revision: int
     results: dict[str, str]
     states: dict[str, str]
-    forgotten: bool = False
-    """Closed and past its lateness: the results stay, everything that only serves revision goes."""
+    stage: Stage = "live"
+    removed: list[str] = []
+    """Keys whose result and state go."""
 
 
 class Flush(msgspec.Struct, frozen=True):
@@ -77,6 +91,16 @@ class Flush(msgspec.Struct, frozen=True):
     late_records: dict[int, bytes]
     """Number of the late record modulo the kept ones -> JSON of it, absolute: writing it twice changes nothing."""
     windows: list[WindowChange]
+    """In the order in which they came about: of two for one window the later one holds."""
+    outputs: dict[int, bytes] = {}
+    """Number -> what is to be sent once this is durable."""
+    delivered: list[int] = []
+    """Numbers of outputs that have arrived, or of which it does not matter any more."""
+    next_output: int = 0
+    now_ms: int = 0
+    """Wall-clock time, for `keep_ms`."""
+    keep_ms: int | None = None
+    """How long the results of a window stay after it is done; None: for ever."""
 
 
 class Applied(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ import streamparse
 
 from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
+from stormline.components.graph import reads_results
 from stormline.components.kafka_spout import KafkaSpout
 from stormline.components.window_bolt import WindowBolt
 from stormline.connectors.results import LateRecord, Row
@@ -84,6 +85,7 @@ class Driver:
             "stormline.app": "test",
             "stormline.run": self.store.begin_run(),
             "stormline.bounded": self._bounded,
+            "stormline.tracked": reads_results(self._topology),
             TAKEN: self.out,
         }
         self._engine = Worker(

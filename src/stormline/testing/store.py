@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from stormline.connectors.results import LateRecord, Row, key_order, late_order
+from stormline.connectors.results import LateRecord, Row, late_order, row_order
 from stormline.core.requests import (
     Applied,
     Counted,
@@ -24,18 +24,17 @@ from stormline.core.requests import (
     Reply,
     Request,
     Unknown,
+    WindowChange,
 )
 from stormline.core.slot import key_value
 
 
 @dataclass
 class _Window:
-    end_ms: int
-    final: bool
-    revision: int
-    live: bool
+    latest: WindowChange
     results: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    kept_until_ms: int | None = None
 
 
 @dataclass
@@ -48,7 +47,32 @@ class _Slot:
     watermark_ms: int | None = None
     late: int = 0
     late_records: dict[int, bytes] = field(default_factory=dict)
-    windows: dict[tuple[str, int], _Window] = field(default_factory=dict)
+    windows: dict[tuple[str, str], _Window] = field(default_factory=dict)
+    outputs: dict[int, bytes] = field(default_factory=dict)
+    next_output: int = 0
+
+    def write(self, change: WindowChange, flush: Flush) -> None:
+        place = change.name, change.id
+        if change.stage == "gone":
+            self.windows.pop(place, None)
+            return
+        window = self.windows.setdefault(place, _Window(change))
+        window.latest = change
+        window.results.update(change.results)
+        window.states.update(change.states)
+        for key in change.removed:
+            window.results.pop(key, None)
+            window.states.pop(key, None)
+        if change.stage == "done":
+            window.states.clear()
+            if flush.keep_ms is not None:
+                window.kept_until_ms = flush.now_ms + flush.keep_ms
+
+    def forget(self, now_ms: int) -> None:
+        """What was kept long enough."""
+        over = [place for place, w in self.windows.items() if w.kept_until_ms is not None and w.kept_until_ms <= now_ms]
+        for place in over:
+            del self.windows[place]
 
 
 class MemoryStore:
@@ -123,12 +147,22 @@ class MemoryStore:
         slot.owner, slot.run = load.owner, load.run
         self._loaded_in[load.component, load.slot] = self._life
         windows = [
-            LoadedWindow(name, start, w.end_ms, w.final, w.revision, dict(w.results), dict(w.states))
-            for (name, start), w in slot.windows.items()
-            if w.live
+            LoadedWindow(name, id_, w.start_ms, w.end_ms, w.final, w.revision, dict(kept.results), dict(kept.states))
+            for (name, id_), kept in slot.windows.items()
+            if (w := kept.latest).stage in ("live", "inner")
         ]
         included = {lane: {p: list(o) for p, o in offsets.items()} for lane, offsets in slot.included.items()}
-        return Loaded(load.slot, slot.sequence, dict(slot.floor), included, slot.watermark_ms, slot.late, windows)
+        return Loaded(
+            load.slot,
+            slot.sequence,
+            dict(slot.floor),
+            included,
+            slot.watermark_ms,
+            slot.late,
+            windows,
+            dict(slot.outputs),
+            slot.next_output,
+        )
 
     def _flush(self, flush: Flush) -> Reply:
         at = (flush.component, flush.slot)
@@ -142,14 +176,14 @@ class MemoryStore:
         slot.sequence, slot.floor, slot.included = flush.sequence, dict(flush.floor), flush.included
         slot.watermark_ms, slot.late = flush.watermark_ms, flush.late
         slot.late_records.update(flush.late_records)
+        slot.outputs.update(flush.outputs)
+        for number in flush.delivered:
+            slot.outputs.pop(number, None)
+        slot.next_output = flush.next_output
         for change in flush.windows:
-            window = slot.windows.setdefault((change.name, change.start_ms), _Window(0, False, 0, True))
-            window.end_ms, window.final, window.revision = change.end_ms, change.final, change.revision
-            window.live = not change.forgotten
-            window.results.update(change.results)
-            window.states.update(change.states)
-            if change.forgotten:
-                window.states.clear()
+            slot.write(change, flush)
+        if flush.keep_ms is not None:
+            slot.forget(flush.now_ms)
         return Applied()
 
     def _enter(self, enter: Enter) -> Reply:
@@ -183,17 +217,19 @@ class MemoryStore:
             Row(
                 component,
                 key_value(key),
-                start,
+                w.start_ms,
                 w.end_ms,
                 "final" if w.final else "open",
                 w.revision,
                 msgspec.json.decode(raw),
+                w.name,
             )
             for slot in self._slots(component)
-            for (_, start), w in slot.windows.items()
-            for key, raw in w.results.items()
+            for kept in slot.windows.values()
+            if (w := kept.latest).stage != "inner"
+            for key, raw in kept.results.items()
         ]
-        return sorted(found, key=lambda row: (row.start_ms, key_order(row.key)))
+        return sorted(found, key=row_order)
 
     def late(self, component: str) -> tuple[int, list[LateRecord]]:
         """How many records of a component were late, and those kept, as `stormline.Results` gives them."""

@@ -1,0 +1,125 @@
+"""Rows of windows that slide over panes, each pane's row merged about twice, however many panes a window has.
+
+Two stacks (Tangwongsan, Hirzel, Schneider, "General incremental sliding-window aggregation", VLDB 2015): in front of a
+boundary the sums from each pane to the boundary, behind it one running sum; a window is one of the first with the
+second. When the window has left the boundary behind, the boundary moves to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from stormline.core.aggregate import Accumulators
+from stormline.core.table import Window
+
+Rows = dict[str, Accumulators]
+Merge = Callable[[Accumulators, Accumulators], Accumulators]
+
+
+class Panes:
+    """Sums over the rows of panes, by their starts. Windows are asked for in the order of their ends; others are
+    answered too, at the cost of all their panes."""
+
+    def __init__(self, merge: Merge, panes: Mapping[int, Window]) -> None:
+        self._merge = merge
+        self._panes = panes
+        self._front: dict[str, list[tuple[int, Accumulators]]] = {}
+        """Key -> (start of a pane, sum from there to the middle), the latest first."""
+        self._back: Rows = {}
+        """Sums from the middle to the end."""
+        self._start_ms = self._middle_ms = self._end_ms = 0
+        self._stale: set[str] = set()
+        """Keys of which a pane before the end has changed."""
+
+    def changed(self, start_ms: int, keys: Iterable[str]) -> None:
+        """These rows of the pane are others than before."""
+        if start_ms < self._end_ms:
+            self._stale.update(keys)
+
+    def all_rows(self, start_ms: int, end_ms: int) -> Rows:
+        """The rows of all keys in a window that closes."""
+        if start_ms < self._start_ms or end_ms < self._end_ms:
+            return self._direct(None, start_ms, end_ms)
+        if start_ms >= self._middle_ms:
+            self._begin(start_ms, end_ms)
+        else:
+            for pane in self._between(self._end_ms, end_ms):
+                self._add(self._back, pane.rows)
+            self._start_ms, self._end_ms = start_ms, end_ms
+        for key in self._stale:
+            self._renew(key)
+        self._stale.clear()
+        rows = dict(self._back)
+        for key, sums in list(self._front.items()):
+            while sums and sums[-1][0] < start_ms:
+                sums.pop()
+            if not sums:
+                del self._front[key]
+            else:
+                back = rows.get(key)
+                rows[key] = sums[-1][1] if back is None else self._merge(sums[-1][1], back)
+        return rows
+
+    def rows(self, keys: Iterable[str], start_ms: int, end_ms: int) -> Rows:
+        """The rows of some keys in any window; those that have none are left out."""
+        if start_ms < self._start_ms or end_ms < self._end_ms:
+            return self._direct(set(keys), start_ms, end_ms)
+        rows: Rows = {}
+        loose = self._between(max(self._end_ms, start_ms), end_ms)
+        for key in keys:
+            if key in self._stale:
+                self._renew(key)
+                self._stale.discard(key)
+            parts = [total for first_ms, total in self._front.get(key, ()) if first_ms >= start_ms][-1:]
+            if key in self._back and start_ms <= self._middle_ms:
+                parts.append(self._back[key])
+            parts += [pane.rows[key] for pane in loose if key in pane.rows]
+            if key in self._back and start_ms > self._middle_ms:
+                return self._direct(set(keys), start_ms, end_ms)
+            if parts:
+                rows[key] = self._total(parts)
+        return rows
+
+    def _begin(self, start_ms: int, end_ms: int) -> None:
+        self._front, self._back = {}, {}
+        self._start_ms, self._middle_ms, self._end_ms = start_ms, end_ms, end_ms
+        self._stale.clear()
+        for pane in reversed(self._between(start_ms, end_ms)):
+            for key, row in pane.rows.items():
+                sums = self._front.setdefault(key, [])
+                sums.append((pane.span.start_ms, self._merge(row, sums[-1][1]) if sums else row))
+
+    def _renew(self, key: str) -> None:
+        sums: list[tuple[int, Accumulators]] = []
+        for pane in reversed(self._between(self._start_ms, self._middle_ms)):
+            if key in pane.rows:
+                row = pane.rows[key]
+                sums.append((pane.span.start_ms, self._merge(row, sums[-1][1]) if sums else row))
+        parts = [pane.rows[key] for pane in self._between(self._middle_ms, self._end_ms) if key in pane.rows]
+        self._front.pop(key, None)
+        self._back.pop(key, None)
+        if sums:
+            self._front[key] = sums
+        if parts:
+            self._back[key] = self._total(parts)
+
+    def _direct(self, keys: set[str] | None, start_ms: int, end_ms: int) -> Rows:
+        rows: Rows = {}
+        for pane in self._between(start_ms, end_ms):
+            self._add(rows, pane.rows if keys is None else {key: pane.rows[key] for key in keys & pane.rows.keys()})
+        return rows
+
+    def _add(self, rows: Rows, more: Mapping[str, Accumulators]) -> None:
+        for key, row in more.items():
+            before = rows.get(key)
+            rows[key] = row if before is None else self._merge(before, row)
+
+    def _total(self, parts: list[Accumulators]) -> Accumulators:
+        total = parts[0]
+        for part in parts[1:]:
+            total = self._merge(total, part)
+        return total
+
+    def _between(self, start_ms: int, end_ms: int) -> list[Window]:
+        """The panes from `start_ms` to before `end_ms`, in their order."""
+        return [self._panes[at] for at in sorted(self._panes) if start_ms <= at < end_ms]

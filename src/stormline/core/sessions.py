@@ -1,0 +1,165 @@
+"""Session windows: each key has its own, from its first record to the gap behind its last one.
+
+A record that falls into a session, or less than the gap before its first or behind its last record, belongs to it; one
+that joins two makes them one. A session that is final and gets a late record is revised, and is open again if it now
+reaches past the watermark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from heapq import heappop, heappush
+
+from stormline.core.outbox import Outbox
+from stormline.core.requests import LoadedWindow, WindowChange
+from stormline.core.table import Row, Rules, Undo, Window, change, send_unsent, update
+from stormline.core.window import Session, Span
+
+
+class Sessions:
+    """The sessions of one slot."""
+
+    def __init__(self, rules: Rules, windower: Session) -> None:
+        self._rules = rules
+        self._windower = windower
+        self._sessions: dict[str, list[Window]] = {}
+        """Key -> its sessions, at most a few."""
+        self._dirty: dict[str, Window] = {}
+        """By their ids."""
+        self._gone: dict[str, Window] = {}
+        """Sessions that the store may have and that are parts of others now."""
+        self._ends: list[tuple[int, str, str]] = []
+        """A heap of (end or earlier, id, key): at least one entry a session, for its end or for when it is over."""
+
+    def load(self, stored: LoadedWindow) -> None:
+        window = Window.loaded(self._rules, stored)
+        self._put(stored.id.partition("@")[2], window)
+
+    def _put(self, key: str, window: Window) -> None:
+        self._sessions.setdefault(key, []).append(window)
+        end_ms = window.span.end_ms
+        heappush(self._ends, (end_ms + self._rules.allowed_lateness_ms if window.final else end_ms, window.id, key))
+
+    def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
+        offset, time_ms, value, key = row
+        rules, end_ms = self._rules, time_ms + self._windower.gap_ms
+        sessions = self._sessions.get(key, ())
+        joined = [s for s in sessions if s.span.start_ms < end_ms and time_ms < s.span.end_ms]
+        if not joined and watermark_ms is not None and watermark_ms >= end_ms + rules.allowed_lateness_ms:
+            return False
+        parts = [session.rows[key] for session in joined]
+        before = reduce(rules.aggregation.merge, parts) if parts else None
+        after = rules.fold(before, value, (time_ms, partition, offset))
+        if len(joined) == 1 and undo is None and joined[0].span.start_ms <= time_ms:
+            (window,) = joined
+            span = Span(window.span.start_ms, max(end_ms, window.span.end_ms))
+        else:
+            start_ms = min([time_ms, *(s.span.start_ms for s in joined)])
+            span = Span(start_ms, max([end_ms, *(s.span.end_ms for s in joined)]))
+            window = Window(f"{start_ms}@{key}", span, revision=max((s.revision for s in joined), default=0))
+            window.fired = set().union(*(s.fired for s in joined))
+            window.unsent = set().union(*(s.unsent for s in joined))
+        number = outbox.next_number
+        if update(rules, self._windower, window, key, after, outbox):
+            window.fired.add(key)
+        if undo is not None:
+            undo.append(self._memory(key, {window.id, *(s.id for s in joined)}, outbox, number))
+        window.span = span
+        window.revised |= any(s.final for s in joined)
+        self._extend(key, window, joined, watermark_ms)
+        window.rows[key] = after
+        window.dirty.add(key)
+        self._dirty[window.id] = window
+        self._gone.pop(window.id, None)
+        return True
+
+    def _extend(self, key: str, window: Window, joined: list[Window], watermark_ms: int | None) -> None:
+        """`window` stands for these from now on."""
+        final = watermark_ms is not None and watermark_ms >= window.span.end_ms
+        if [window] == joined:
+            if window.final and not final:
+                heappush(self._ends, (window.span.end_ms, window.id, key))
+            window.final, window.told = final, window.told and final
+            return
+        window.final = final
+        kept = [session for session in self._sessions.get(key, ()) if session not in joined]
+        self._sessions[key] = kept
+        for session in joined:
+            self._dirty.pop(session.id, None)
+            if session.id != window.id:
+                self._gone[session.id] = session
+        self._put(key, window)
+
+    def _memory(self, key: str, ids: set[str], outbox: Outbox, number: int) -> Callable[[], None]:
+        """A step that brings back what is here now of a key. What the heap has too much does no harm."""
+        sessions = list(self._sessions.get(key, ()))
+        dirty = {id_: self._dirty[id_] for id_ in ids & self._dirty.keys()}
+        gone = {id_: self._gone[id_] for id_ in ids & self._gone.keys()}
+
+        def take_back() -> None:
+            outbox.take_back(number)
+            self._sessions[key] = sessions
+            for kept, before in (self._dirty, dirty), (self._gone, gone):
+                for id_ in ids:
+                    kept.pop(id_, None)
+                kept.update(before)
+
+        return take_back
+
+    def close(self, watermark_ms: int) -> bool:
+        ends, lateness_ms = self._ends, self._rules.allowed_lateness_ms
+        closed = False
+        while ends and ends[0][0] <= watermark_ms:
+            _, id_, key = heappop(ends)
+            window = next((s for s in self._sessions.get(key, ()) if s.id == id_), None)
+            if window is None:
+                continue  # a part of another one by now
+            end_ms = window.span.end_ms
+            if window.close(watermark_ms):
+                self._dirty[id_] = window
+                closed = True
+            if not window.final:
+                heappush(ends, (end_ms, id_, key))
+            elif watermark_ms < end_ms + lateness_ms:
+                heappush(ends, (end_ms + lateness_ms, id_, key))
+            else:
+                self._dirty[id_] = window
+                closed = True
+        return closed
+
+    def take(self, outbox: Outbox, watermark_ms: int | None) -> list[WindowChange]:
+        over_ms = None if watermark_ms is None else watermark_ms - self._rules.allowed_lateness_ms
+        changes = [
+            WindowChange(self._windower.name, id_, *gone.span, gone.final, gone.revision, {}, {}, "gone")
+            for id_, gone in self._gone.items()
+        ]
+        for id_, window in self._dirty.items():
+            over = over_ms is not None and over_ms >= window.span.end_ms
+            changes.append(change(self._rules, self._windower, window, "done" if over else "live", outbox))
+            if over:
+                self._forget(id_)
+        self._dirty, self._gone = {}, {}
+        return changes
+
+    def _forget(self, id_: str) -> None:
+        key = id_.partition("@")[2]
+        kept = [session for session in self._sessions[key] if session.id != id_]
+        if kept:
+            self._sessions[key] = kept
+        else:
+            del self._sessions[key]
+
+    def send_unsent(self, outbox: Outbox) -> bool:
+        windows = [window for sessions in self._sessions.values() for window in sessions if window.unsent]
+        sent = [send_unsent(self._rules, self._windower, window, window.rows, outbox) for window in windows]
+        return any(sent)
+
+    @property
+    def last_end_ms(self) -> int | None:
+        ends = (session.span.end_ms for sessions in self._sessions.values() for session in sessions)
+        return max(ends, default=None)
+
+    @property
+    def open(self) -> set[Span]:
+        return {s.span for sessions in self._sessions.values() for s in sessions if not s.final}
