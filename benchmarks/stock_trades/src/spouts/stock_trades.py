@@ -13,6 +13,7 @@ class TradesSpout(Spout):
             bootstrap_servers=storm_conf["stock.kafka"],
             group_id=storm_conf["topology.name"],
             auto_offset_reset="earliest",
+            metadata_max_age_ms=1_000,  # who joins before the topic is known looks again after this time, 5 min by default
         )
         self.waiting = iter(())
 
