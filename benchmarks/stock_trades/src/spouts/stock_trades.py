@@ -9,12 +9,12 @@ class TradesSpout(Spout):
 
     def initialize(self, storm_conf, context):
         self.consumer = KafkaConsumer(
-            "trades",
             bootstrap_servers=storm_conf["stock.kafka"],
             group_id=storm_conf["topology.name"],
             auto_offset_reset="earliest",
-            metadata_max_age_ms=1_000,  # who joins before the topic is known looks again after this time, 5 min by default
         )
+        self.consumer.partitions_for_topic("trades")  # a group that is joined before they are known stays without them
+        self.consumer.subscribe(["trades"])
         self.waiting = iter(())
 
     def next_tuple(self):
