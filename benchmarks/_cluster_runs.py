@@ -41,7 +41,7 @@ def ours(storm: Storm, bench: Bench, warm: int, *more: str) -> Run:
         def done() -> int:
             return sum(max(offset, 0) for offset in committed().values())
 
-        storm.submit(bench.project, "trades", app, *more)
+        storm.submit(bench.project, "hourly_trades", app, *more)
         storm.wait(done, "no record is counted")
         first_s = time.monotonic() - began
         storm.wait(lambda: done() >= warm, f"{warm} records are not counted")

@@ -101,13 +101,13 @@ class Paced:
     def _submit(self) -> None:
         project = self._storm.directory / self._app
         (project / "topologies").mkdir(parents=True)
-        shutil.copy(ROOT / "topologies" / "trades.py", project / "topologies")
+        shutil.copy(ROOT / "topologies" / "hourly_trades.py", project / "topologies")
         for folder in ("spouts", "bolts"):
             shutil.copytree(ROOT / "src" / folder, project / "src" / folder)
         spout = project / "src" / "spouts" / "trades.py"
         spout.write_text(spout.read_text().replace('topic = "trades"', f'topic = "{self._app}"'))
         self._storm.make_project(project)
-        self._storm.submit(project, "trades", self._app)
+        self._storm.submit(project, "hourly_trades", self._app)
         self._storm.wait(lambda: len(self._pids("Trades")) == 2, "the spouts do not run")
 
     def _listen(self, feeder: subprocess.Popen[str]) -> None:

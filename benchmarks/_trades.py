@@ -174,7 +174,7 @@ class Bench:
     def _project(self) -> Path:
         project = self.directory / "project"
         (project / "topologies").mkdir(parents=True)
-        shutil.copy(ROOT / "topologies" / "trades.py", project / "topologies")
+        shutil.copy(ROOT / "topologies" / "hourly_trades.py", project / "topologies")
         for folder in ("spouts", "bolts"):
             shutil.copytree(ROOT / "src" / folder, project / "src" / folder)
         return project

@@ -143,7 +143,8 @@ def test_public_names_are_these() -> None:
     """
     A name becomes public, or stops being so, on purpose; each can be looked up.
     """
-    expected = """Topology KafkaSpout FilterBolt WindowBolt Record calendar tumbling Count Max Mean Min Sum Rows Top
+    expected = """Topology KafkaSpout FilterBolt WindowBolt ProcessBolt Record State Timer Cancel Forget
+    tumbling sliding session count_window global_window calendar every Count Max Mean Min Sum Rows Top
     Results StormlineError SettingsError UserCodeError StateError ServerError"""
 
     assert sorted(expected.split()) == sorted(stormline.__all__)

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from stormline.cli.sections import Rows, Top
     from stormline.components.filter_bolt import FilterBolt
     from stormline.components.kafka_spout import KafkaSpout
+    from stormline.components.process_bolt import ProcessBolt, State
     from stormline.components.window_bolt import WindowBolt
     from stormline.connectors.results import Results
     from stormline.core.aggregate import Count, Max, Mean, Min, Sum
     from stormline.core.calendar import calendar
+    from stormline.core.cells import Cancel, Forget, Timer
     from stormline.core.errors import ServerError, SettingsError, StateError, StormlineError, UserCodeError
     from stormline.core.record import Record
     from stormline.core.trigger import every
@@ -51,6 +53,11 @@ _HOME = {
     "KafkaSpout": "stormline.components.kafka_spout",
     "FilterBolt": "stormline.components.filter_bolt",
     "WindowBolt": "stormline.components.window_bolt",
+    "ProcessBolt": "stormline.components.process_bolt",
+    "State": "stormline.components.process_bolt",
+    "Timer": "stormline.core.cells",
+    "Cancel": "stormline.core.cells",
+    "Forget": "stormline.core.cells",
     "Record": "stormline.core.record",
     "tumbling": "stormline.core.window",
     "sliding": "stormline.core.window",
@@ -81,6 +88,11 @@ __all__ = [
     "KafkaSpout",
     "FilterBolt",
     "WindowBolt",
+    "ProcessBolt",
+    "State",
+    "Timer",
+    "Cancel",
+    "Forget",
     # records, windows, aggregates
     "Record",
     "tumbling",

@@ -117,7 +117,7 @@ def _more_tasks_than_slots() -> object:
         (_field_elsewhere, "the aggregate total reads the field 'price'; Trade has at, amount, user"),
         (_without_keep, "Mine needs a method keep(self, record)"),
         (_without_inputs, "Large.spec() needs inputs"),
-        (_below_a_keyed_bolt, "PerUser sends on several streams; name one in brackets"),
+        (_below_a_keyed_bolt, "PerUser has no stream default; name one of its streams in brackets"),
         (_more_tasks_than_slots, "there are 64 slots"),
     ],
 )

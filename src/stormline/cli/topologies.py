@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from stormline.cli.config import FILE, Project, did_you_mean
 from stormline.cli.sections import Rows, Section, Top
+from stormline.components.keyed_bolt import KeyedBolt
 from stormline.core.errors import SettingsError
 
 
@@ -166,7 +167,7 @@ def _sections(topology: Any, path: Path) -> Sequence[Section]:
 
 def is_keyed(spec: Any) -> bool:
     """Whether the component keeps results by key and window."""
-    return hasattr(getattr(spec, "component_cls", None), "aggregate")
+    return issubclass(getattr(spec, "component_cls", type), KeyedBolt)
 
 
 def _short(path: Path, project: Project) -> str:

@@ -10,6 +10,9 @@ import hashlib
 import json
 from typing import Any, get_type_hints
 
+from stormline.components.keyed_bolt import KeyedBolt
+from stormline.components.process_bolt import ProcessBolt
+from stormline.components.window_bolt import WindowBolt
 from stormline.core.slot import SLOTS
 from stormline.core.window import windowers
 
@@ -23,7 +26,7 @@ def graph_fingerprint(topology: Any) -> str:
 
 def reads_results(topology: Any) -> bool:
     """Whether a component reads a stream of a keyed bolt: the spouts then have to tell what has arrived."""
-    keyed = {spec.name for spec in topology.specs if hasattr(spec.component_cls, "aggregate")}
+    keyed = {spec.name for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)}
     return any(source.componentId in keyed for spec in topology.specs for source in spec.inputs)
 
 
@@ -36,10 +39,12 @@ def _component(spec: Any) -> dict[str, Any]:
     schema = getattr(spec, "schema", None)
     if schema is not None:
         found["schema"] = {name: str(hint) for name, hint in get_type_hints(schema).items()}
-    if hasattr(cls, "aggregate"):
-        key = cls.key
+    if issubclass(cls, KeyedBolt):
+        found["key"] = getattr(cls.key, "__qualname__", cls.key)
+    if issubclass(cls, ProcessBolt):
+        found["state"] = {name: str(hint) for name, hint in get_type_hints(cls.state).items()}
+    if issubclass(cls, WindowBolt):
         found |= {
-            "key": getattr(key, "__qualname__", key),
             "window": [window.name for window in windowers(cls.window)],
             "time": cls.time,
             "aggregate": {name: repr(aggregate) for name, aggregate in cls.aggregate.items()},

@@ -1,52 +1,22 @@
-"""A keyed bolt: windows by key, aggregates, results in Redis that count every record exactly once (K1 to K6)."""
+"""A keyed bolt with windows: aggregates by key, results in Redis."""
 
 from __future__ import annotations
 
-import secrets
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar
 
-import streamparse
-
-from stormline.components.dead_letters import DeadLetters
-from stormline.components.host import Host, Tuple
-from stormline.components.hosted import Hosted, record_schema, required, text
-from stormline.components.outputs import broken_reason
-from stormline.components.plain_tuples import NO_PARTITION, UNTOLD, PlainInput, SeenTimes, carries_batch
-from stormline.components.wiring import PROGRESS, WiredBoltSpec, keyed_spec, resolve
+from stormline.components.host import Host
+from stormline.components.hosted import record_schema, required, text
+from stormline.components.keyed_bolt import KeyedBolt, key_faults, key_setting, task_faults
+from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregate, Aggregation
-from stormline.core.batch import Batch
 from stormline.core.duration import duration_ms
-from stormline.core.errors import Fenced, SettingsError, StateError
-from stormline.core.keyed import KeyedState
-from stormline.core.keyed_slot import Held
-from stormline.core.progress import Progress, ProgressView
-from stormline.core.record import Origin, Record
-from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
-from stormline.core.slot import SLOTS, Key, key_column, owned_slots
-from stormline.core.status import Status
+from stormline.core.errors import SettingsError
+from stormline.core.record import Record
+from stormline.core.slot import Key
 from stormline.core.table import LATE, LATE_FIELDS, STREAMS, Rules, result_fields
 from stormline.core.trigger import Every, When
 from stormline.core.window import Windower, windowers
-
-FLUSH_AFTER_PAUSE_MS = 20
-FLUSH_EVERY_MS = 500
-FLUSH_AT_RECORDS = 40_000
-"""Over all tasks of the bolt: well below what a spout lets wait for its ack, else it would stand still until the pause
-is noticed. Each flush writes a busy key anew, so that few records a flush cost more rows."""
-RETRY_AFTER_MS = 500
-LOOK_AGAIN_MS = 5_000
-"""Whether a halt is over."""
-CLOCK_EVERY_MS = 200
-"""How exact wall time is, where windows or triggers go by it."""
-
-
-def _key(value: Any) -> None:
-    names = value if isinstance(value, tuple) else (value,)
-    if not callable(value) and not (names and all(isinstance(name, str) and name for name in names)):
-        raise ValueError("give a field, a tuple of fields, or a function of the record; leave it out for no key")
 
 
 def _window(value: Any) -> None:
@@ -77,7 +47,7 @@ def _aggregates(value: Any) -> None:
             raise ValueError(f'{name!r} is {aggregate!r}, which is no aggregate such as Count() or Sum("amount")')
 
 
-class WindowBolt(Hosted, streamparse.Bolt):
+class WindowBolt(KeyedBolt):
     """Aggregates records by key and window.
 
     The result of an open window is in Redis within about half a second of its records; once the watermark passes its
@@ -85,7 +55,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
     """
 
     settings: ClassVar[dict[str, Any]] = {
-        "key": _key,
+        "key": key_setting,
         "window": _window,
         "aggregate": _aggregates,
         "allowed_lateness": duration_ms,
@@ -124,9 +94,7 @@ class WindowBolt(Hosted, streamparse.Bolt):
         cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredBoltSpec:
         """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most 64."""
-        faults = required(cls, "window", "aggregate")
-        if isinstance(par, int) and par > SLOTS:
-            faults.append(f"{cls.__name__}: par = {par}, but there are {SLOTS} slots to share; a task would have none")
+        faults = required(cls, "window", "aggregate") + task_faults(cls, par)
         if cls.keep is not None and duration_ms(cls.allowed_lateness) > duration_ms(cls.keep):
             faults.append(
                 f"{cls.__name__}: results are kept for {cls.keep}, but may be revised for {cls.allowed_lateness}"
@@ -134,14 +102,8 @@ class WindowBolt(Hosted, streamparse.Bolt):
         if faults:
             raise SettingsError(*faults)
         fields = {stream: LATE_FIELDS if stream == LATE else result_fields(tuple(cls.aggregate)) for stream in STREAMS}
-        spec = keyed_spec(cls, inputs, name=name, par=par, config=config, outputs=fields)
-        known = spec.schema.__struct_fields__
-        named = () if cls.key is None or callable(cls.key) else (cls.key,) if isinstance(cls.key, str) else cls.key
-        faults += [
-            f"{cls.__name__}: the key {field!r} is no field of {spec.schema.__name__} ({', '.join(known)})"
-            for field in named
-            if field not in known
-        ]
+        spec = keyed_spec(cls, inputs, name=name, par=par, config=config, outputs=fields, reads=cls.schema)
+        faults += key_faults(cls, spec.schema.__struct_fields__, spec.schema.__name__)
         try:
             Aggregation(cls.aggregate, spec.schema)
         except ValueError as error:
@@ -150,308 +112,16 @@ class WindowBolt(Hosted, streamparse.Bolt):
             raise SettingsError(*faults)
         return spec
 
-    def prepare(self, host: Host) -> None:
-        self.host = host
-        context, conf = host.context, host.context.conf
-        tasks = list(context.tasks_by_component[context.component])
-        trigger = self.trigger
+    def rules(self, host: Host) -> Rules:
+        context, trigger = host.context, self.trigger
         by_records = isinstance(trigger, Every) and trigger.records > 0
-        self._rules = Rules(
+        return Rules(
             context.component,
             windowers(self.window),
-            Aggregation(self.aggregate, resolve(conf["stormline.schema"]), counted=by_records),
+            Aggregation(self.aggregate, resolve(context.conf["stormline.schema"]), counted=by_records),
             duration_ms(self.allowed_lateness),
             trigger if isinstance(trigger, Every) or trigger is None else When(trigger),
             frozenset(stream for stream in STREAMS if context.targets.get(stream)),
             None if self.keep is None else duration_ms(self.keep),
             self.time == "processing",
         )
-        if self._rules.streams and not conf.get("stormline.tracked"):
-            raise StateError(
-                f"{context.component}: somebody reads its stream {min(self._rules.streams)}, but the spouts were not "
-                "told to say what has arrived; start the topology with sparse run or sparse submit"
-            )
-        self._by_clock = self._rules.processing_time or bool(self._rules.wall_period_ms)
-        self._next_clock_ms = host.now_ms()
-        self._owner = secrets.token_hex(8)
-        self._run_number = int(conf["stormline.run"])
-        self._slots = owned_slots(tasks.index(context.task), len(tasks))
-        self._flush_at = FLUSH_AT_RECORDS // len(tasks)
-        self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
-        self._plain = PlainInput(host, resolve(conf["stormline.schema"]), self.event_time)
-        self._keys_of = key_column(self.key)
-        self._untold: int = conf.get("stormline.untold", 0)
-        self._seen = SeenTimes(duration_ms(self.out_of_order))
-        self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
-        self._dead = DeadLetters(host)
-        self._state: KeyedState | None = None
-        self._early: list[Tuple] = []
-        self._status = Status(open_windows=0)
-        self._earlier: Counter[str] = Counter()
-        self._trouble: str | None = None
-        self._halted = False
-        self._dirty_since_ms: int | None = None
-        self._input_ms = 0
-        self._more = False
-        """The last flush did not hold all that was to be flushed."""
-        self._retry_ms: int | None = None
-        self._load(again=False)
-
-    # loading
-
-    def _load(self, *, again: bool) -> None:
-        self._state = None
-        self._retry_ms = None
-        component = self.host.context.component
-        loads = [Load(component, slot, self._owner, self._run_number, again) for slot in self._slots]
-        self._store.submit([Counts(), *loads], partial(self._on_loaded, again))
-
-    def _on_loaded(self, again: bool, replies: list[Reply]) -> None:
-        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
-        if refused is not None:
-            self._refused(refused)
-            return
-        counts, *slots = replies
-        if not isinstance(counts, Counted) or not all(isinstance(slot, Loaded) for slot in slots):
-            self._trouble = next(
-                str(getattr(reply, "why", reply)) for reply in replies if not isinstance(reply, Loaded)
-            )
-            self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
-            self._again = again
-            self._set_due()
-            return
-        expected = {spout: counts.partition_counts.get(spout, 0) for spout in self._spouts}
-        if self._untold:
-            expected[UNTOLD] = self._untold
-        view = ProgressView(expected)
-        state = KeyedState(self._rules, self._owner, view)
-        for slot in slots:
-            if isinstance(slot, Loaded):
-                state.load(slot)
-        self._trouble = None
-        self._halted = False
-        self._state = state
-        early, self._early = self._early, []
-        for tup in early:
-            self.execute(tup)
-
-    def _refused(self, refused: Refused) -> None:
-        component = self.host.context.component
-        if refused.halted:
-            self._halt(refused.why)
-        elif refused.outdated:
-            raise StateError(f"{component}: {refused.why}; this one has to stop")
-        else:
-            raise Fenced(f"{component}: {refused.why}")
-
-    def _halt(self, why: str) -> None:
-        """Stay alive and count nothing until an operator has looked (`sparse resume`); then load again.
-
-        What waits and what comes fails, so that a spout hears of it, and no tuple stays with Storm for ever.
-        """
-        if not self._halted:
-            self.host.report_error(f"halted: {why}")
-        self._halted = True
-        self._trouble = f"halted: {why}"
-        early, self._early = self._early, []
-        for tup in early:
-            self._turn_away(tup)
-        if self._state is not None:
-            self._let_go(self._state)
-        self._again = False
-        self._retry_ms = self.host.now_ms() + LOOK_AGAIN_MS
-        self._set_due()
-
-    def _turn_away(self, tup: Tuple) -> None:
-        (self.host.ack if tup.stream == PROGRESS else self.host.fail)(tup)
-
-    # tuples
-
-    def execute(self, tup: Tuple) -> None:
-        state = self._state
-        if self._halted:
-            self._turn_away(tup)
-        elif state is None:
-            self._early.append(tup)
-        elif tup.stream == PROGRESS:
-            progress: Progress = tup.values[0]
-            state.observe(progress)
-            for stream, values in state.send(progress):
-                self.host.emit(values, stream=stream, anchors=(tup,))
-            self.host.ack(tup)
-            self._plan()
-        else:
-            self._count(state, tup)
-
-    def _count(self, state: KeyedState, tup: Tuple) -> None:
-        try:
-            batch = Batch(*tup.values) if carries_batch(tup) else self._keyed(self._plain.batch(tup))
-        except Exception as error:  # no record of the schema, or the user's key function raised
-            self._set_aside(tup, error)
-            return
-        if self._rules.processing_time:
-            state.on_clock(self.host.now_ms())
-            batch = self._arrived_now(state, batch)
-        held = Held(tup)
-        broken = state.apply(batch, held)
-        self._status.records_in += len(batch.records.offsets)
-        self._status.broken += len(broken)
-        self._input_ms = self.host.now_ms()
-        for b in broken:
-            self._dead.send(
-                Origin(batch.partition, b.offset),
-                key=None,
-                value=b.value,
-                reason=broken_reason(self.host.context.component, b.value, b.error),
-                error=b.error,
-                attempts=1,
-                settled=partial(self._release, held),
-            )
-        if batch.partition == NO_PARTITION:
-            progress = self._seen.saw(tup, batch.records.times_ms)
-            if progress is not None:
-                state.observe(progress)
-        if held.waits == 0:
-            self.host.ack(tup)
-        self._plan()
-
-    def _arrived_now(self, state: KeyedState, batch: Batch) -> Batch:
-        """Its time is that of the clock; where that was set back, of the latest watermark."""
-        now_ms = max(self.host.now_ms(), state.latest_ms)
-        return batch._replace(records=batch.records._replace(times_ms=[now_ms] * len(batch.records.offsets)))
-
-    def _keyed(self, batch: Batch) -> Batch:
-        return batch._replace(records=batch.records._replace(keys=self._keys_of(batch.records.values)))
-
-    def _set_aside(self, tup: Tuple, error: Exception) -> None:
-        """A plain tuple that cannot be counted."""
-        self._status.broken += 1
-        self._dead.send(
-            Origin(NO_PARTITION, 0),
-            key=None,
-            value=list(tup.values),
-            reason=f"{self.host.context.component}: {error}; the tuple came from {tup.component}/{tup.stream}",
-            error=error,
-            attempts=1,
-            settled=lambda: self.host.ack(tup),
-        )
-
-    def _release(self, held: Held) -> None:
-        if held.release():
-            self.host.ack(held.tup)
-
-    # flushing
-
-    def _plan(self) -> None:
-        """Flush when input pauses, at the latest after a while, or when much has come together."""
-        state = self._state
-        if state is not None and state.dirty:
-            if self._dirty_since_ms is None:
-                self._dirty_since_ms = self.host.now_ms()
-            if state.unflushed >= self._flush_at:
-                self._flush()
-        self._set_due()
-
-    def _set_due(self) -> None:
-        dues = [self._dead.due_ms, self._retry_ms, self._next_clock_ms if self._by_clock else None]
-        state = self._state
-        if self._dirty_since_ms is not None and self._retry_ms is None and state is not None and not state.flying:
-            dues.append(min(self._input_ms + FLUSH_AFTER_PAUSE_MS, self._dirty_since_ms + FLUSH_EVERY_MS))
-        self.due_ms = min((due for due in dues if due is not None), default=None)
-
-    def on_time(self, now_ms: int) -> None:
-        self._dead.on_time(now_ms)
-        if self._retry_ms is not None and now_ms >= self._retry_ms:
-            self._retry_ms = None
-            if self._state is None:
-                self._load(again=self._again)
-        if self._by_clock and now_ms >= self._next_clock_ms:
-            self._next_clock_ms = now_ms + CLOCK_EVERY_MS
-            if self._state is not None:
-                self._state.on_clock(now_ms)
-                self._plan()
-        if self._dirty_since_ms is not None and self._retry_ms is None:
-            pause_over = now_ms >= self._input_ms + FLUSH_AFTER_PAUSE_MS
-            if pause_over or now_ms >= self._dirty_since_ms + FLUSH_EVERY_MS:
-                self._flush()
-        self._set_due()
-
-    def _flush(self) -> None:
-        state = self._state
-        if state is None or state.flying or self._retry_ms is not None:
-            return
-        flushes = state.flush(self.host.now_ms())
-        self._more = state.dirty
-        self._dirty_since_ms = None
-        self._report(state)
-        if flushes:
-            self._store.submit(flushes, partial(self._on_flushed, state, flushes))
-
-    def _report(self, state: KeyedState) -> None:
-        """What user code raised where no record is to blame: it goes to the dead letters, what is counted stays."""
-        faults, state.faults = state.faults, []
-        for fault in faults:
-            self._status.broken += 1
-            self._dead.send(
-                Origin(NO_PARTITION, 0),
-                key=fault.key.encode(),
-                value=None,
-                reason=broken_reason(self.host.context.component, fault.what, fault.error),
-                error=fault.error,
-                attempts=1,
-                settled=lambda: None,
-            )
-
-    def _on_flushed(self, state: KeyedState, flushes: list[Flush], replies: list[Reply]) -> None:
-        if state is not self._state:
-            return
-        if any(isinstance(reply, Gone) for reply in replies):
-            self._reload(state)
-            return
-        refused = next((reply for reply in replies if isinstance(reply, Refused)), None)
-        if refused is not None:
-            self._refused(refused)
-            return
-        self._trouble = None
-        for flush, reply in zip(flushes, replies, strict=True):
-            for tup in state.flushed(flush.slot, reply):
-                self.host.ack(tup)
-            why = getattr(reply, "why", None)
-            if why is not None:
-                self._trouble = f"Redis did not confirm a flush: {why}; trying again, nothing is acked"
-                self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
-        if self._more:
-            self._flush()
-        self._plan()
-
-    def _reload(self, state: KeyedState) -> None:
-        """Redis was restarted: what it holds is the truth. What it did not confirm is emitted again by the spout."""
-        self._let_go(state)
-        self._load(again=True)
-
-    def _let_go(self, state: KeyedState) -> None:
-        for held in {id(held): held for held in state.held()}.values():
-            held.waits = 0  # whatever else it waits for, it is not acked any more
-            self.host.fail(held.tup)
-        self._state = None
-        self._dirty_since_ms = None
-        self._earlier += Counter(counted=state.counted, skipped=state.skipped, late=state.late)
-
-    def status(self) -> Status:
-        status, state = self._status, self._state
-        status.trouble = self._trouble or self._dead.trouble
-        if state is None:
-            status.settled = False
-            return status
-        status.records_out = self._earlier["counted"] + state.counted
-        status.replayed = self._earlier["skipped"] + state.skipped
-        status.late = self._earlier["late"] + state.late
-        status.open_windows = state.open_windows
-        status.watermark_ms = state.watermark_ms
-        busy = state.dirty or state.flying or state.open_windows or state.unsent
-        status.settled = not (busy or self._dead.waiting)
-        return status
-
-    def close(self) -> None:
-        self._dead.close()
-        self._store.close()

@@ -32,6 +32,10 @@ class _Wired:
     """A spec that knows its inputs and the schema of what it sends, and is told its name by the topology."""
 
     upstream: Sequence[_Wired] = ()
+    keyed_above: Any = None
+    """A keyed bolt somewhere above it: its results come again after a crash."""
+    sends: type[msgspec.Struct] | None = None
+    """As what its plain tuples may be read."""
     takes_plain = False
     """It, or something above it, takes plain tuples of stock components."""
     schema: type[msgspec.Struct]
@@ -86,7 +90,7 @@ def stateless_spec(
     cls: type, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None
 ) -> WiredBoltSpec:
     """A bolt that takes batches as they come and sends batches on."""
-    upstream, plain, schema = _inputs(cls, inputs)
+    upstream, plain, schema = _inputs(cls, inputs, cls.schema)  # type: ignore[attr-defined]
     spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
         cls,
         command=LAUNCHER,
@@ -102,6 +106,7 @@ def stateless_spec(
         outputs=[Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(schema.__struct_fields__))],
     )
     spec.upstream, spec.schema = upstream, schema
+    spec.keyed_above = _keyed_above(upstream, plain)
     spec.takes_plain = bool(plain) or any(up.takes_plain for up in upstream)
     _configure(spec, "stormline.schema", _path(schema))
     return spec
@@ -115,17 +120,17 @@ def keyed_spec(
     par: Any,
     config: dict[str, Any] | None,
     outputs: Mapping[str, Sequence[str]],
+    reads: type[msgspec.Struct] | None,
 ) -> WiredBoltSpec:
     """A bolt whose records come split by its key, with the progress of all spouts upstream. `outputs`: the fields of
-    each of its streams, which carry plain tuples."""
-    upstream, plain, schema = _inputs(cls, inputs)
-    for stream in plain:
-        above = getattr(stream, "componentId", None)
-        if isinstance(above, WiredBoltSpec):
-            raise SettingsError(
-                f"{cls.__name__}.spec(): it would be a keyed bolt below the keyed bolt {above.component_cls.__name__}, "
-                "whose results come again after a crash and would be counted twice; put a bolt without keys there"
-            )
+    each of its streams, which carry plain tuples. `reads`: as what it reads the plain tuples of others."""
+    upstream, plain, schema = _inputs(cls, inputs, reads)
+    above = _keyed_above(upstream, plain)
+    if above is not None:
+        raise SettingsError(
+            f"{cls.__name__}.spec(): it would be a keyed bolt below the keyed bolt {above.component_cls.__name__}, "
+            "whose results come again after a crash and would be counted twice; only bolts without keys can be below it"
+        )
     spec = WiredBoltSpec(  # type: ignore[no-untyped-call]
         cls,
         command=LAUNCHER,
@@ -180,40 +185,43 @@ def _stream(spec: Any, stream: str) -> GlobalStreamId:
     return GlobalStreamId(componentId=spec.name or spec, streamId=stream)
 
 
-def _inputs(cls: Any, inputs: Any) -> tuple[list[_Wired], list[Any], type[msgspec.Struct]]:
-    """The specs of ours among the inputs, the others (specs or streams of stock components), and the schema."""
+def _inputs(
+    cls: Any, inputs: Any, reads: type[msgspec.Struct] | None
+) -> tuple[list[_Wired], list[Any], type[msgspec.Struct]]:
+    """The specs of ours that send batches, the others (specs, or streams) that send plain tuples, and the schema."""
     given = list(inputs) if isinstance(inputs, list | tuple) else [] if inputs is None else [inputs]
     if not given:
         raise SettingsError(f"{cls.__name__}.spec() needs inputs: a list of the components it reads from")
-    upstream = [spec for spec in given if isinstance(spec, _Wired)]
-    plain = [spec for spec in given if not isinstance(spec, _Wired)]
+    upstream = [spec for spec in given if isinstance(spec, _Wired) and BATCH in spec.outputs]  # type: ignore[attr-defined]
+    plain = [spec for spec in given if spec not in upstream]
+    schemas = {spec.schema for spec in upstream}
     for spec in plain:
         if not isinstance(spec, ComponentSpec | GlobalStreamId):
             raise SettingsError(f"{cls.__name__}.spec(): {spec!r} is no spec of a component, and no stream of one")
         if isinstance(spec, ComponentSpec) and "default" not in spec.outputs:
+            streams = ", ".join(f'["{stream}"]' for stream in spec.outputs)
             raise SettingsError(
-                f"{cls.__name__}.spec(): {spec.component_cls.__name__} has no stream default; name one of "
-                f"{', '.join(spec.outputs)} in brackets"
+                f"{cls.__name__}.spec(): {spec.component_cls.__name__} has no stream default; name one of its streams "
+                f"in brackets: {streams or 'it has none'}"
             )
-    for spec in upstream:
-        if BATCH not in spec.outputs:  # type: ignore[attr-defined]
-            streams = ", ".join(f'["{stream}"]' for stream in spec.outputs)  # type: ignore[attr-defined]
+        schema = getattr(spec, "sends", None) or reads
+        if schema is None:
             raise SettingsError(
-                f"{cls.__name__}.spec(): {spec.component_cls.__name__} sends on several streams; "  # type: ignore[attr-defined]
-                f"name one in brackets: {streams}"
+                f"{cls.__name__} does not know the fields of the plain tuples that it reads: it, or a FilterBolt in "
+                "between, needs the setting schema, a Record with them (and event_time, if it is one of them)"
             )
-    schemas = {spec.schema for spec in upstream}
-    if plain:
-        if cls.schema is None:
-            raise SettingsError(
-                f"{cls.__name__} reads plain tuples of a component of streamparse's and needs the setting schema: a "
-                "Record with their fields (and event_time, if it is one of them)"
-            )
-        schemas.add(cls.schema)
+        schemas.add(schema)
     if len(schemas) > 1:
         names = ", ".join(sorted(schema.__name__ for schema in schemas))
         raise SettingsError(f"{cls.__name__}.spec(): its inputs send records of different schemas: {names}")
     return upstream, plain, schemas.pop()
+
+
+def _keyed_above(upstream: Sequence[_Wired], plain: Sequence[Any]) -> Any:
+    """A keyed bolt among the inputs, or above them; None: there is none."""
+    above = [getattr(source, "componentId", source) for source in plain]
+    found = [spec for spec in above if isinstance(spec, WiredBoltSpec) and BATCH not in spec.outputs]
+    return next(iter([*found, *(spec.keyed_above for spec in upstream if spec.keyed_above is not None)]), None)
 
 
 def _streams(plain: list[Any]) -> list[GlobalStreamId]:

@@ -285,8 +285,9 @@ def _written_add(
     fields = sorted({fold.field for fold in folds if fold.field is not None})  # each was checked to be a field
     lines = ["def add(before, record):"]
     lines += [f"    v_{field} = record.{field}" for field in fields]
-    lines += ["    if before is None:", f"        return ({', '.join(first)},)"]
-    lines += [f"    {', '.join(f'a{i}' for i in range(len(folds)))}, = before", f"    return ({', '.join(more)},)"]
+    lines += ["    if before is None:", f"        return ({''.join(f'{each}, ' for each in first)})"]
+    names_of_parts = "".join(f"a{i}, " for i in range(len(folds)))
+    lines += [f"    ({names_of_parts}) = before", f"    return ({''.join(f'{each}, ' for each in more)})"]
     exec("\n".join(lines), names)
     add: Callable[[Accumulators | None, Any], Accumulators] = names["add"]
     return add

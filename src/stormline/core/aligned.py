@@ -58,7 +58,7 @@ class Aligned:
         else:
             window.rows[key] = before
 
-    def close(self, watermark_ms: int) -> bool:
+    def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         closed = [window.close(watermark_ms) for window in self.windows.values()]
         lateness_ms = self._rules.allowed_lateness_ms
         return any(closed) or any(watermark_ms >= span.end_ms + lateness_ms for _, span in self._spans())

@@ -114,7 +114,7 @@ class Counts:
         else:
             del self._panes[key]
 
-    def close(self, watermark_ms: int) -> bool:
+    def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         return False
 
     def take(self, outbox: Outbox, watermark_ms: int | None) -> list[WindowChange]:

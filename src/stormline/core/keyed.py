@@ -9,39 +9,31 @@ confirmed flush that began after it was applied, in every slot it touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import lt
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from stormline.core.aligned import Aligned
-from stormline.core.batch import Batch, Rows
+from stormline.core.batch import Batch
+from stormline.core.cells import Cells
 from stormline.core.deliveries import Deliveries
 from stormline.core.errors import Fenced, StateError
 from stormline.core.included import Included
 from stormline.core.keyed_slot import Flight, Held, KeyedSlot
+from stormline.core.origins import BrokenRecord, Raised, origins
 from stormline.core.outbox import Fault, raw
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Flush, Loaded, Refused
 from stormline.core.sliding import SlidingWindows
 from stormline.core.slot import SLOTS, slots_of
 from stormline.core.table import Row, Rules, Window
-from stormline.core.window import CountWindow, Session
 
 KEPT_LATE_RECORDS = 1000
 NEVER = -(1 << 63)
 FLUSHED_AT_ONCE = 20_000
 """Rows; about 40 ms of work."""
-
-
-class BrokenRecord(NamedTuple):
-    """User code raised on it; nothing of its origin was counted."""
-
-    offset: int
-    value: Any
-    error: Exception
-    slot: int
 
 
 class KeyedState:
@@ -71,7 +63,7 @@ class KeyedState:
         self._deliveries = Deliveries()
         self._clock_ms: int | None = None
         plain = rules.trigger is None and not rules.aggregation.needs_place and len(rules.windowers) == 1
-        self._quick = plain and not isinstance(rules.windowers[0], Session | CountWindow)
+        self._quick = plain and hasattr(rules.windowers[0], "span")
         """A record is one look into a window that is the same for all keys, and one `add`."""
 
     def load(self, loaded: Loaded) -> None:
@@ -138,7 +130,7 @@ class KeyedState:
             try:
                 count(batch.partition, todo)
                 break
-            except _Raised as raised:  # the loop goes on behind the broken record
+            except Raised as raised:  # the loop goes on behind the broken record
                 broken.append(raised.broken)
                 tally[raised.broken.slot] -= 1
         for number, counted in tally.items():
@@ -149,7 +141,7 @@ class KeyedState:
         return broken
 
     def _count_quickly(self, partition: str, todo: Iterator[tuple[int, int, Any, str, int]]) -> None:
-        """Raises _Raised with the record on which user code raised."""
+        """Raises Raised with the record on which user code raised."""
         state_of, latest_ms, add = self._slots, self.latest_ms, self.rules.aggregation.add
         grid = next(iter(state_of.values())).tables[0]
         assert isinstance(grid, Aligned | SlidingWindows)
@@ -172,7 +164,7 @@ class KeyedState:
                     states[key] = add(states.get(key), value)
                     window.dirty.add(key)
             except Exception as error:  # as in `_count_origins`
-                raise _Raised(BrokenRecord(offset, value, error, number)) from error
+                raise Raised(BrokenRecord(offset, value, error, number)) from error
 
     def _count_each(self, partition: str, todo: Iterator[tuple[int, int, Any, str, int]]) -> None:
         """Raises as `_count_quickly` does."""
@@ -182,14 +174,14 @@ class KeyedState:
                 if not slot.count(self.rules, partition, Row(offset, time_ms, value, key), None):
                     slot.counted -= 1
             except Exception as error:
-                raise _Raised(BrokenRecord(offset, value, error, number)) from error
+                raise Raised(BrokenRecord(offset, value, error, number)) from error
 
     def _count_origins(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """Origin by origin: what is included is skipped, and all outputs of an origin for a slot count or none."""
         lane, partition, rows = batch.lane, batch.partition, batch.records
         floor = self.view.floor.get(partition, 0)
         broken: list[BrokenRecord] = []
-        for (offset, number), outputs in _origins(rows, slots).items():
+        for (offset, number), outputs in origins(rows, slots).items():
             slot = self._slots[number]
             known = self._included.has(lane, partition, offset) or slot.included.has(lane, partition, offset)
             if offset < floor or known:
@@ -225,6 +217,9 @@ class KeyedState:
             self._advance(now_ms, quiet=False)
         for slot in self._slots.values():
             self._send_unsent(slot, before_ms, now_ms, self.rules.wall_period_ms)
+            for table in slot.tables:
+                if isinstance(table, Cells):
+                    slot.dirty |= table.on_clock(now_ms, slot.outbox)
 
     def _advance(self, watermark_ms: int | None, quiet: bool) -> None:
         if watermark_ms is None and not quiet:
@@ -240,7 +235,7 @@ class KeyedState:
                 before_ms, slot.watermark_ms = slot.watermark_ms, mark
                 self.latest_ms = max(self.latest_ms, mark)
                 for table in slot.tables:
-                    slot.dirty |= table.close(mark)
+                    slot.dirty |= table.close(mark, slot.outbox)
                 self._send_unsent(slot, before_ms, mark, self.rules.event_period_ms)
 
     def _send_unsent(self, slot: KeyedSlot, before_ms: int | None, now_ms: int, period_ms: int) -> None:
@@ -328,8 +323,11 @@ class KeyedState:
         slot.outbox.stored(flight.outputs)
         return [held.tup for held in flight.held if held.release()]
 
-    def send(self, progress: Progress) -> list[tuple[str, list[Any]]]:
-        """(Stream, values) of what is to be emitted now, anchored to this progress tuple, which was observed before."""
+    def send(self, progress: Progress | None) -> list[tuple[str, list[Any]]]:
+        """(Stream, values) of what is to be emitted now, anchored to this progress tuple, which was observed before.
+
+        None: no spout above tells progress. What is sent is then taken for delivered.
+        """
         outputs: list[tuple[str, list[Any]]] = []
         numbers: dict[int, list[int]] = {}
         for number, slot in self._slots.items():
@@ -339,8 +337,12 @@ class KeyedState:
                 for at, output in due.items():
                     identity = f"{self.rules.component}/{number}/{at}"
                     outputs.append((output.stream, [*msgspec.json.decode(output.values), identity]))
-        if numbers:
+        if progress is not None and numbers:
             self._deliveries.sent(progress, numbers)
+        elif progress is None:
+            for number, sent in numbers.items():
+                self._slots[number].outbox.arrived(sent)
+                self._slots[number].dirty = True
         return outputs
 
     def held(self) -> Iterable[Held]:
@@ -373,20 +375,3 @@ class KeyedState:
     def watermark_ms(self) -> int | None:
         """The watermark by the claims heard; None before a claim for each partition was heard."""
         return self.view.watermark_ms
-
-
-class _Raised(Exception):
-    """User code raised on a record."""
-
-    def __init__(self, broken: BrokenRecord) -> None:
-        super().__init__(broken.offset)
-        self.broken = broken
-
-
-def _origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[Row]]:
-    """(Offset, slot) -> the outputs of one record for one slot: they count together."""
-    origins: dict[tuple[int, int], list[Row]] = {}
-    columns = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), strict=True)
-    for slot, one in zip(slots, map(Row._make, columns), strict=True):
-        origins.setdefault((one.offset, slot), []).append(one)
-    return origins

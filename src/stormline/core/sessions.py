@@ -107,7 +107,7 @@ class Sessions:
 
         return take_back
 
-    def close(self, watermark_ms: int) -> bool:
+    def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         ends, lateness_ms = self._ends, self._rules.allowed_lateness_ms
         closed = False
         while ends and ends[0][0] <= watermark_ms:

@@ -51,7 +51,8 @@ class SlidingWindows:
         offset, time_ms, value, key = row
         span = self.span(time_ms)
         last_ms = self._last_end_ms(span.start_ms)
-        if watermark_ms is not None and watermark_ms >= last_ms + self._rules.allowed_lateness_ms:
+        over_ms = -FAR_MS if watermark_ms is None else watermark_ms - self._rules.allowed_lateness_ms
+        if last_ms <= over_ms:
             return False
         pane = self.windows.get(span.start_ms) or Window(str(span.start_ms), span)
         before = pane.rows.get(key)
@@ -65,7 +66,7 @@ class SlidingWindows:
             undo.append(partial(_take_back, pane, key, before))
         return True
 
-    def close(self, watermark_ms: int) -> bool:
+    def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         if watermark_ms < self._next_ms:
             return False
         windower, starts = self._windower, sorted(self.windows)

@@ -16,6 +16,8 @@ from stormline.core.trigger import Every, Trigger, When
 from stormline.core.window import Span, Windower
 
 FINAL, UPDATES, LATE = "final", "updates", "late"
+KEYED_STATE = "state"
+"""Stands for a window where a user's own function keeps state by key."""
 STREAMS = (FINAL, UPDATES, LATE)
 """The streams of a keyed bolt that others may read."""
 
@@ -37,6 +39,11 @@ class Rules(NamedTuple):
     """How long results stay after their window is done; None: for ever."""
     processing_time: bool = False
     """The time of a record is that of its arrival, and wall time closes windows."""
+
+    @property
+    def by_clock(self) -> bool:
+        """Wall time changes something."""
+        return self.processing_time or bool(self.wall_period_ms) or any(w.name == KEYED_STATE for w in self.windowers)
 
     @property
     def event_period_ms(self) -> int:
@@ -114,7 +121,7 @@ class Table(Protocol):
     def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
         """Count a record; False: it is late. User code comes first: if it raises, nothing has changed."""
 
-    def close(self, watermark_ms: int) -> bool:
+    def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         """The slot's watermark has come so far; whether anything is to be flushed because of it."""
 
     def take(self, outbox: Outbox, watermark_ms: int | None) -> list[WindowChange]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stormline.core.aligned import Aligned
+from stormline.core.cells import Cells, Process
 from stormline.core.counts import Counts
 from stormline.core.sessions import Sessions
 from stormline.core.sliding import SlidingWindows
@@ -17,6 +18,8 @@ def table_of(rules: Rules, windower: Any, watermark_ms: int | None) -> Table:
     match windower:
         case Sliding():
             return SlidingWindows(rules, windower, watermark_ms)
+        case Process():
+            return Cells(rules, windower)
         case Session():
             return Sessions(rules, windower)
         case CountWindow():

@@ -35,10 +35,11 @@ def _outcome(tried: type, feed: list[Any], settings: dict[str, Any]) -> dict[str
     for value in feed:
         driver.send(value, run=False)
     driver.end()
-    found: dict[str, list[Any]] = {"records sent on": driver.out}
+    found: dict[str, list[Any]] = {}
     for component in driver.keyed:
         found[f"results of {component}"] = driver.results(component)
         found[f"late records of {component}"] = driver.late(component)
+    found["records sent on"] = driver.out
     letters = [letter for topic in driver.topics for letter in driver.dead_letters(topic)]
     found["dead letters"] = [(letter.component, letter.origin) for letter in letters]
     return found

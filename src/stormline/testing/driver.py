@@ -24,7 +24,7 @@ from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
 from stormline.components.graph import reads_results
 from stormline.components.kafka_spout import KafkaSpout
-from stormline.components.window_bolt import WindowBolt
+from stormline.components.keyed_bolt import KeyedBolt
 from stormline.connectors.results import LateRecord, Row
 from stormline.core.duration import duration_ms
 from stormline.core.record import Record
@@ -67,14 +67,15 @@ class Driver:
         self.log = Log()
         self.store = MemoryStore()
         self.out: list[Any] = []
-        """Records that the stateless bolt under test has sent on, replays included."""
+        """What the bolt under test has sent on, replays included: the records of a stateless bolt; of a keyed one each
+        tuple, as `Sent`."""
         self._seed, self._bounded = seed, bounded
         whole = issubclass(tried, streamparse.Topology)
         self._topology = tried if whole else topology_of(tried, schema, event_time, out_of_order)
         specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
         self.topics: list[str] = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
         """The topics that the topology reads."""
-        self.keyed: list[str] = [spec.name for spec in specs if issubclass(spec.component_cls, WindowBolt)]
+        self.keyed: list[str] = [spec.name for spec in specs if issubclass(spec.component_cls, KeyedBolt)]
         """The components that have results."""
         for topic in self.topics:
             self.log.create(topic, partitions)
@@ -215,8 +216,10 @@ class Driver:
         return self.store.late(_one_of(self.keyed, component, "component with results"))[1]
 
     def dead_letters(self, topic: str | None = None) -> list[DeadLetter]:
-        """What is in the dead-letter topic of a topic."""
-        partitions = self.log.topics.get(f"{_one_of(self.topics, topic, 'topic')}.dead", [])
+        """What is in the dead-letter topic of a topic, or of a component: what came from no topic."""
+        if topic not in self.status():
+            topic = _one_of(self.topics, topic, "topic")
+        partitions = self.log.topics.get(f"{topic}.dead", [])
         return [DeadLetter.of(message) for partition in partitions for message in partition]
 
     @property
