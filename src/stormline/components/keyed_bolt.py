@@ -15,6 +15,7 @@ import streamparse
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted
+from stormline.components.keys import keys_of
 from stormline.components.outputs import broken_reason
 from stormline.components.plain_tuples import NO_PARTITION, UNTOLD, PlainInput, SeenTimes, carries_batch
 from stormline.components.wiring import PROGRESS, resolve
@@ -26,7 +27,7 @@ from stormline.core.keyed_slot import Held
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.record import Origin
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
-from stormline.core.slot import SLOTS, Key, key_column, owned_slots
+from stormline.core.slot import SLOTS, Key, owned_slots
 from stormline.core.status import Status
 from stormline.core.table import Rules
 
@@ -42,23 +43,6 @@ CLOCK_EVERY_MS = 200
 """How exact wall time is, where windows or triggers go by it."""
 
 
-def key_setting(value: Any) -> None:
-    """Check: a key."""
-    names = value if isinstance(value, tuple) else (value,)
-    if not callable(value) and not (names and all(isinstance(name, str) and name for name in names)):
-        raise ValueError("give a field, a tuple of fields, or a function of the record; leave it out for no key")
-
-
-def key_faults(cls: Any, fields: tuple[str, ...], schema: str) -> list[str]:
-    """What of a class's key is no field of the records it reads."""
-    named = () if cls.key is None or callable(cls.key) else (cls.key,) if isinstance(cls.key, str) else cls.key
-    return [
-        f"{cls.__name__}: the key {field!r} is no field of {schema} ({', '.join(fields)})"
-        for field in named
-        if field not in fields
-    ]
-
-
 def task_faults(cls: type, par: Any) -> list[str]:
     """More tasks than slots."""
     if isinstance(par, int) and par > SLOTS:
@@ -70,6 +54,7 @@ class KeyedBolt(Hosted, streamparse.Bolt):
     """A bolt that keeps something by key, and counts every record exactly once in it."""
 
     key: Key
+    none_is_key: bool = False
     event_time: str | None = None
     out_of_order: str = "0s"
 
@@ -95,7 +80,7 @@ class KeyedBolt(Hosted, streamparse.Bolt):
         self._slots = owned_slots(tasks.index(context.task), len(tasks))
         self._flush_at = FLUSH_AT_RECORDS // len(tasks)
         self._plain = PlainInput(host, resolve(conf["stormline.schema"]), self.event_time)
-        self._keys_of = key_column(self.key)
+        self._keys_of = keys_of(type(self))
         self._untold: int = conf.get("stormline.untold", 0)
         self._seen = SeenTimes(duration_ms(self.out_of_order))
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)

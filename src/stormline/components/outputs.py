@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from stormline.components.host import Host
+from stormline.components.keys import keys_of
 from stormline.components.plain_tuples import DEFAULT, plain_values
 from stormline.components.wiring import BATCH, resolve
 from stormline.core.batch import Batch, Rows
-from stormline.core.slot import key_column
 from stormline.core.split import Kept, Split, keep
 
 
@@ -22,7 +22,7 @@ class Outputs:
         self._plain = bool(context.targets.get(DEFAULT))
         self._component = context.component
         self.splits = [
-            Split(stream, key_column(resolve(path).key), len(context.tasks_by_component[target]))
+            Split(stream, keys_of(resolve(path)), len(context.tasks_by_component[target]))
             for stream, path in context.conf.get("stormline.splits", {}).items()
             for target in context.targets.get(stream, ())
         ]

@@ -9,7 +9,8 @@ import msgspec
 
 from stormline.components.host import Host
 from stormline.components.hosted import record_schema, required
-from stormline.components.keyed_bolt import KeyedBolt, key_faults, key_setting, task_faults
+from stormline.components.keyed_bolt import KeyedBolt, task_faults
+from stormline.components.keys import flag, key_faults, key_setting
 from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregation
 from stormline.core.cells import DEFAULT, Called, Process
@@ -46,6 +47,7 @@ class ProcessBolt(KeyedBolt):
 
     settings: ClassVar[dict[str, Any]] = {
         "key": key_setting,
+        "none_is_key": flag,
         "state": _state,
         "schema": record_schema,
         "expire_after": duration_ms,
@@ -53,6 +55,8 @@ class ProcessBolt(KeyedBolt):
 
     key: Key = None
     """A field, a tuple of fields, or a function of the record; None: one state for all records."""
+    none_is_key: bool = False
+    """A record whose key is None is counted under that key; otherwise it is broken."""
     state: type[State]
     schema: type[Record] | None = None
     """What it sends on its stream `default`; None: it sends nothing."""
@@ -80,7 +84,7 @@ class ProcessBolt(KeyedBolt):
         outputs = {} if cls.schema is None else {DEFAULT: [*cls.schema.__struct_fields__, "id"]}
         spec = keyed_spec(cls, inputs, name=name, par=par, config=config, outputs=outputs, reads=None)
         spec.sends = cls.schema
-        faults += key_faults(cls, spec.schema.__struct_fields__, spec.schema.__name__)
+        faults += key_faults(cls, spec.schema)
         if faults:
             raise SettingsError(*faults)
         return spec

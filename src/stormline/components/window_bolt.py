@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from stormline.components.host import Host
 from stormline.components.hosted import record_schema, required, text
-from stormline.components.keyed_bolt import KeyedBolt, key_faults, key_setting, task_faults
+from stormline.components.keyed_bolt import KeyedBolt, task_faults
+from stormline.components.keys import flag, key_faults, key_setting
 from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregate, Aggregation
 from stormline.core.duration import duration_ms
@@ -56,6 +57,7 @@ class WindowBolt(KeyedBolt):
 
     settings: ClassVar[dict[str, Any]] = {
         "key": key_setting,
+        "none_is_key": flag,
         "window": _window,
         "aggregate": _aggregates,
         "allowed_lateness": duration_ms,
@@ -69,6 +71,8 @@ class WindowBolt(KeyedBolt):
 
     key: Key = None
     """A field, a tuple of fields, or a function of the record; None: one result a window, over all records."""
+    none_is_key: bool = False
+    """A record whose key is None is counted under that key; otherwise it is broken."""
     window: Windower | Sequence[Windower]
     """One kind of window, or several: the aggregates are then computed for each."""
     aggregate: Mapping[str, Aggregate]
@@ -103,7 +107,7 @@ class WindowBolt(KeyedBolt):
             raise SettingsError(*faults)
         fields = {stream: LATE_FIELDS if stream == LATE else result_fields(tuple(cls.aggregate)) for stream in STREAMS}
         spec = keyed_spec(cls, inputs, name=name, par=par, config=config, outputs=fields, reads=cls.schema)
-        faults += key_faults(cls, spec.schema.__struct_fields__, spec.schema.__name__)
+        faults += key_faults(cls, spec.schema)
         try:
             Aggregation(cls.aggregate, spec.schema)
         except ValueError as error:

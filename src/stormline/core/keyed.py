@@ -124,11 +124,15 @@ class KeyedState:
     def _count_fresh(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """What `_count_origins` does, for a fresh batch: this is what runs for nearly every record."""
         rows, tally, broken = batch.records, Counter(slots), list[BrokenRecord]()
-        todo = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), slots, strict=True)
-        count = self._count_quickly if self._quick else self._count_each
+        columns = rows.offsets, rows.times_ms, rows.values, rows.keys or ()
+        quickly = zip(*columns, slots, strict=True)
+        each = zip(zip(*columns, strict=True), slots, strict=True)
         while True:
             try:
-                count(batch.partition, todo)
+                if self._quick:
+                    self._count_quickly(batch.partition, quickly)
+                else:
+                    self._count_each(batch.partition, each)
                 break
             except Raised as raised:  # the loop goes on behind the broken record
                 broken.append(raised.broken)
@@ -156,7 +160,7 @@ class KeyedState:
                 window = table[number]
                 if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
                     slot = state_of[number]
-                    if not slot.count(self.rules, partition, Row(offset, time_ms, value, key), None):
+                    if not slot.count(self.rules, partition, (offset, time_ms, value, key), None):
                         slot.counted -= 1  # it is in the tally
                     table[number] = slot.tables[0].windows.get(start_ms)  # type: ignore[attr-defined]
                 else:  # user code comes first: if it raises, this record has changed nothing
@@ -166,15 +170,16 @@ class KeyedState:
             except Exception as error:  # as in `_count_origins`
                 raise Raised(BrokenRecord(offset, value, error, number)) from error
 
-    def _count_each(self, partition: str, todo: Iterator[tuple[int, int, Any, str, int]]) -> None:
+    def _count_each(self, partition: str, todo: Iterator[tuple[Row, int]]) -> None:
         """Raises as `_count_quickly` does."""
-        for offset, time_ms, value, key, number in todo:
-            slot = self._slots[number]
+        state_of, rules = self._slots, self.rules
+        for row, number in todo:
+            slot = state_of[number]
             try:
-                if not slot.count(self.rules, partition, Row(offset, time_ms, value, key), None):
+                if not slot.count(rules, partition, row, None):
                     slot.counted -= 1
             except Exception as error:
-                raise Raised(BrokenRecord(offset, value, error, number)) from error
+                raise Raised(BrokenRecord(row[0], row[2], error, number)) from error
 
     def _count_origins(self, batch: Batch, slots: list[int]) -> list[BrokenRecord]:
         """Origin by origin: what is included is skipped, and all outputs of an origin for a slot count or none."""
@@ -190,7 +195,7 @@ class KeyedState:
             try:
                 slot.counted += slot.count_together(self.rules, batch.partition, outputs)
             except Exception as error:  # user code may raise anything; what it raised on is set aside whole
-                broken.append(BrokenRecord(offset, outputs[0].value, error, number))
+                broken.append(BrokenRecord(offset, outputs[0][2], error, number))
                 continue
             slot.dirty = True
             self.unflushed += len(outputs)

@@ -83,7 +83,14 @@ class KeyedSlot:
             raise
 
     def count(self, rules: Rules, partition: str, row: Row, undo: Undo | None) -> bool:
-        """False: it was late, for every window. If user code raises, nothing has changed, or `undo` can tell it."""
+        """False: it was late, for every window. If user code raises, nothing has changed, or `undo` can tell it: there
+        must be one where there is more than one table."""
+        if undo is None:
+            (table,) = self.tables
+            in_time = table.add(partition, row, self.outbox, self.watermark_ms, None)
+            if not in_time:
+                self._keep_late(rules, rules.windowers[0].name, partition, row)
+            return in_time
         counted = False
         for windower, table in zip(rules.windowers, self.tables, strict=True):
             number = self.outbox.next_number
@@ -91,8 +98,7 @@ class KeyedSlot:
                 counted = True
             else:
                 self._keep_late(rules, windower.name, partition, row)
-                if undo is not None:
-                    undo.append(partial(self._forget_late, number))
+                undo.append(partial(self._forget_late, number))
         return counted
 
     def _keep_late(self, rules: Rules, window: str, partition: str, row: Row) -> None:

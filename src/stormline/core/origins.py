@@ -30,6 +30,6 @@ def origins(rows: Rows, slots: Sequence[int]) -> dict[tuple[int, int], list[Row]
     """(Offset, slot) -> the outputs of one record for one slot: they count together."""
     found: dict[tuple[int, int], list[Row]] = {}
     columns = zip(rows.offsets, rows.times_ms, rows.values, rows.keys or (), strict=True)
-    for slot, one in zip(slots, map(Row._make, columns), strict=True):
-        found.setdefault((one.offset, slot), []).append(one)
+    for slot, row in zip(slots, columns, strict=True):
+        found.setdefault((row[0], slot), []).append(row)
     return found

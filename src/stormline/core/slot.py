@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from math import isfinite
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,8 +27,11 @@ _encode = msgspec.json.Encoder(order="deterministic", decimal_format="string").e
 
 
 def key_text(key: Any) -> str:
-    """The canonical text of a key. Raises TypeError for a value that JSON cannot hold."""
-    return _encode(key).decode()
+    """The canonical text of a key. Raises TypeError for a value that JSON cannot hold, ValueError for a long one."""
+    text = _encode(key).decode()
+    if len(text) > LONGEST_KEY:
+        raise ValueError(f"the key has {len(text)} characters ({text[:40]}…), and may have {LONGEST_KEY}")
+    return text
 
 
 def key_value(text: str) -> Any:
@@ -78,13 +82,22 @@ def owned_slots(index: int, tasks: int) -> list[int]:
 
 Key = str | tuple[str, ...] | Callable[[Any], Any] | None
 
+LONGEST_KEY = 65_536
+"""Characters of a key's text. It stands in each row, each flush and the memory of its task."""
+
+NOT_KEYS: Final = (list, dict, set, frozenset, bytearray)
+"""Types that are no keys: they can change, or have no order of their own."""
+
 
 KeyColumn = Callable[[Sequence[Any]], list[str]]
 """From records to the canonical texts of their keys. Raises what the user's function raises on any of them."""
 
 
-def key_column(key: Key) -> KeyColumn:
-    """The texts of a column of records, from a `key` setting: field, fields, function, or None for no key."""
+def key_column(key: Key, *, none_is_key: bool = False) -> KeyColumn:
+    """The texts of a column of records, from a `key` setting: field, fields, function, or None for no key.
+
+    The column raises ValueError for a key that is None (unless that is a key), no key at all, or too long.
+    """
     if key is None:
         return lambda records: [NO_KEY] * len(records)
     read: Callable[[Any], Any]
@@ -102,12 +115,20 @@ def key_column(key: Key) -> KeyColumn:
         kinds = set(map(type, keys))
         if len(kinds) == 1 and (texts := remembered.get(kinds.pop())) is not None:
             return list(map(texts.__getitem__, keys))
-        return [_required(key) for key in keys]
+        return [_checked(key, none_is_key) for key in keys]
 
     return column
 
 
-def _required(key: Any) -> str:
-    if key is None:
-        raise ValueError("the key is None; filter such records out first, or give them a key of their own")
+def _checked(key: Any, none_is_key: bool) -> str:
+    parts = key if isinstance(key, tuple) else (key,)
+    if None in parts and not none_is_key:
+        raise ValueError(
+            "the key is None; filter such records out first, give them a key of their own, or say none_is_key = True"
+        )
+    for part in parts:
+        if isinstance(part, NOT_KEYS):
+            raise ValueError(f"the key is a {type(part).__name__}, which is no key; a tuple of plain values is one")
+        if isinstance(part, float) and not isfinite(part):
+            raise ValueError(f"the key is {part}, which JSON cannot hold")
     return key_text(key)

@@ -61,13 +61,8 @@ class Rules(NamedTuple):
         return add(before, value, place) if self.aggregation.needs_place else add(before, value)
 
 
-class Row(NamedTuple):
-    """One row of a batch."""
-
-    offset: int
-    time_ms: int
-    value: Any
-    key: str
+Row = tuple[int, int, Any, str]
+"""One row of a batch: offset, event time in ms, record, canonical key. A plain tuple: one is made for each record."""
 
 
 @dataclass(slots=True)

@@ -75,11 +75,15 @@ class Driver:
         specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
         self.topics: list[str] = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
         """The topics that the topology reads."""
-        self.keyed: list[str] = [spec.name for spec in specs if issubclass(spec.component_cls, KeyedBolt)]
-        """The components that have results."""
         for topic in self.topics:
             self.log.create(topic, partitions)
         self._start()
+
+    @property
+    def keyed(self) -> list[str]:
+        """The components that have results."""
+        specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
+        return [spec.name for spec in specs if issubclass(spec.component_cls, KeyedBolt)]
 
     def _start(self) -> None:
         conf = {
@@ -169,6 +173,11 @@ class Driver:
         self.log.disconnect_all()
         self.store.ends.clear()
         self._start()
+
+    def submit(self, topology: type[streamparse.Topology]) -> None:
+        """Another version of the topology takes over on the same servers, as after a kill: with other tasks, say."""
+        self._topology = topology
+        self.crash()
 
     def kill(self, component: str, task: int = 0) -> None:
         """One task of a component (0 is the first) dies: its memory is lost, what it held fails, it is made anew."""
