@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from stormline.connectors.redis import RedisStore, begin_run, clear, connect, resume
 from stormline.connectors.results import Results, Row
+from stormline.connectors.versions import Version
 from stormline.core.errors import StateError
 from stormline.core.requests import (
     Applied,
@@ -62,7 +63,7 @@ def ask_redis(store: RedisStore) -> Ask:
 def on_redis(url: str) -> Iterator[Ask]:
     client = connect(url)
     clear(client, "app")
-    begin_run(client, "app", "graph")
+    begin_run(client, "app", GRAPH)
     store = RedisStore(url)
     yield ask_redis(store)
     store.close()
@@ -104,6 +105,8 @@ def flush(
 def window(start: int = 0, *, final: bool = False, stage: Stage = "live", **results: str) -> WindowChange:
     return WindowChange("w", f"{start}@k:1", start, start + 10, final, 0, results, results, stage)
 
+
+GRAPH, OTHER = Version("graph", {"bolt": {"key": "user"}}), Version("other", {"bolt": {"key": "customer"}})
 
 OWNERS = st.sampled_from("ab")
 RUNS = st.sampled_from([1, 2, 2, 2])
@@ -297,7 +300,7 @@ class BothStores(RuleBasedStateMachine):
         super().__init__()
         self.client = connect(self.url)
         clear(self.client, "app")
-        begin_run(self.client, "app", "graph")
+        begin_run(self.client, "app", GRAPH)
         self.redis = RedisStore(self.url)
         self.memory = MemoryStore()
         self.memory.begin_run()
@@ -344,7 +347,7 @@ class BothStores(RuleBasedStateMachine):
     def begin_run(self) -> None:
         self.client.delete("{app}:halt")
         self.memory.halted = None
-        assert begin_run(self.client, "app", "graph") == self.memory.begin_run()
+        assert begin_run(self.client, "app", GRAPH) == self.memory.begin_run()
 
     @rule()
     def another_process(self) -> None:
@@ -383,7 +386,7 @@ class Restarting:
         self._servers = EmbeddedServers.start(directory, redis_only=True)
         self.url = self._servers.redis_url
         self.client = connect(self.url)
-        begin_run(self.client, "app", "graph")
+        begin_run(self.client, "app", GRAPH)
         self._store = RedisStore(self.url)
         self.ask = ask_redis(self._store)
 
@@ -456,7 +459,7 @@ def test_lost_data_is_noticed(store: Restarting | MemoryStore) -> None:
     if isinstance(store, MemoryStore):
         store.begin_run()
     else:
-        begin_run(store.client, "app", "graph")
+        begin_run(store.client, "app", GRAPH)
     reply = store.ask(Enter("spout", 1, {"t/0": 5}))
     assert isinstance(reply, Refused)
     assert reply.halted
@@ -517,13 +520,13 @@ def test_state_of_another_graph_is_refused_until_it_is_cleared(url: str) -> None
     client = connect(url)
     for app in ("one", "one more"):
         clear(client, app)
-        begin_run(client, app, "graph")
+        begin_run(client, app, GRAPH)
 
-    with pytest.raises(StateError, match="made by another topology"):
-        begin_run(client, "one", "other graph")
+    with pytest.raises(StateError, match='key was "user", is "customer"'):
+        begin_run(client, "one", OTHER)
     clear(client, "one")
-    assert begin_run(client, "one", "other graph") == 1
-    assert begin_run(client, "one more", "graph") == 2
+    assert begin_run(client, "one", OTHER) == 1
+    assert begin_run(client, "one more", GRAPH) == 2
     client.close()
 
 
@@ -533,11 +536,11 @@ def test_a_halt_stops_new_runs_until_it_is_cleared(url: str) -> None:
     """
     client = connect(url)
     clear(client, "app")
-    begin_run(client, "app", "graph")
+    begin_run(client, "app", GRAPH)
     client.set("{app}:halt", "Redis has lost data")
 
     with pytest.raises(StateError, match="Redis has lost data"):
-        begin_run(client, "app", "graph")
+        begin_run(client, "app", GRAPH)
     assert resume(client, "app")
-    assert begin_run(client, "app", "graph") == 2
+    assert begin_run(client, "app", GRAPH) == 2
     client.close()

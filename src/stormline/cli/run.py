@@ -20,6 +20,7 @@ from stormline.core.errors import SettingsError
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
     from stormline.connectors.feed_settings import FeedSettings
+    from stormline.connectors.versions import Choice
 
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 @click.option("--follow", is_flag=True, help="Go on when the feed is processed, until Ctrl-C or -t.")
 @click.option("--fresh", is_flag=True, help="Begin anew: forget the results, state and offsets of this app.")
 @click.option("--yes", is_flag=True, help="Do not ask before --fresh outside the embedded servers.")
+@click.option(
+    "--state",
+    type=click.Choice(["keep", "migrate", "drop"]),
+    help="What becomes of the state of bolts that have changed.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Worker processes.  [default: topology.workers, or the cores]")
 @click.option("--inline", is_flag=True, help="All tasks in one process and thread: for debugging.")
 @click.option("--seed", type=int, help="With --inline: draw the order of things by it, the same each time.")
@@ -56,6 +62,7 @@ class Options(NamedTuple):
     follow: bool
     fresh: bool
     yes: bool
+    state: Choice | None
     workers: int | None
     inline: bool
     seed: int | None

@@ -15,7 +15,7 @@ from stormline.cli.running import Running
 from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
 from stormline.cli.settings import of_a_run, with_environment
-from stormline.components.graph import graph_fingerprint, reads_results
+from stormline.components.graph import migrations, reads_results, version
 from stormline.connectors.kafka import FED, delete_topic, ensure_topic, reset_group
 from stormline.connectors.redis import begin_run, clear, connect, require_durable
 from stormline.engine.clock import WallClock
@@ -76,7 +76,9 @@ def start_up(
     if stateful:
         client = stack.enter_context(connect(servers.redis_url))
         _enter(client, env, loaded, servers, feeds, fresh=said.fresh)
-        conf["stormline.run"] = begin_run(client, loaded.app, graph_fingerprint(loaded.topology))
+        conf["stormline.run"] = begin_run(
+            client, loaded.app, version(loaded.topology), said.state, migrations(loaded.topology)
+        )
         conf |= {"stormline.kafka": servers.kafka, "stormline.redis": servers.redis_url}
     clock = WallClock()
     deployment = Deployment(topology, name=loaded.app, conf=conf)

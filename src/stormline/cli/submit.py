@@ -6,11 +6,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from stormline.cli import config
+
+if TYPE_CHECKING:
+    from stormline.connectors.versions import Choice
 
 WAIT_S = 60
 
@@ -27,6 +30,7 @@ class Options(NamedTuple):
     debug: bool
     force: bool
     active: bool
+    state: Choice | None
     wait_s: int | None
     dry_run: bool
     local_jar: Path | None
@@ -45,6 +49,11 @@ class Options(NamedTuple):
 @click.option("-a", "--ackers", type=click.IntRange(0), help="Acker executors.  [default: one a worker]")
 @click.option("-d", "--debug", is_flag=True, help="topology.debug: each emitted tuple in the logs.")
 @click.option("-f", "--force", is_flag=True, help="Replace the one that runs: deactivate, drain, kill, submit.")
+@click.option(
+    "--state",
+    type=click.Choice(["keep", "migrate", "drop"]),
+    help="What becomes of the state of bolts that have changed.",
+)
 @click.option("-i", "--inactive", "active", flag_value=False, default=True, help="Submit it deactivated.")
 @click.option(
     "--wait",

@@ -88,7 +88,7 @@ class Submission:
     def _ready_store(self, stack: ExitStack) -> Redis:
         """The app's Redis, durable and ready for this topology; Kafka has been asked, too."""
         from stormline.cli.servers import found_here, probe_kafka, probe_redis
-        from stormline.components.graph import graph_fingerprint
+        from stormline.components.graph import version
         from stormline.connectors.redis import connect, require_durable, require_ready
 
         plan = self._plan
@@ -100,7 +100,7 @@ class Submission:
         store: Redis = stack.enter_context(connect(env.redis))
         if env.durability != "memory":
             require_durable(store, plan.env.redis or "")
-        require_ready(store, plan.app, graph_fingerprint(plan.loaded.topology))
+        require_ready(store, plan.app, version(plan.loaded.topology), self._said.state)
         return store
 
     def _bring_up(self, virtualenv: Virtualenv, client: Any) -> None:
@@ -142,7 +142,7 @@ class Submission:
 
     def _start(self, client: Any, store: Redis | None, place: str) -> None:
         """A number for the run is taken only if it will be used: an older run can load nothing any more."""
-        from stormline.components.graph import graph_fingerprint
+        from stormline.components.graph import migrations, version
         from stormline.connectors.redis import begin_run
         from stormline.connectors.submissions import alone
 
@@ -155,7 +155,8 @@ class Submission:
                 raise StateError(f"another submit was faster: {_taken(plan.app, old)}")
             stop.orderly = True  # from the number on until Nimbus has answered: a second Ctrl-C still ends it
             if store is not None:
-                number = begin_run(store, plan.app, graph_fingerprint(plan.loaded.topology))
+                topology = plan.loaded.topology
+                number = begin_run(store, plan.app, version(topology), self._said.state, migrations(topology))
                 plan.conf["stormline.run"] = number
             nimbus.submit(client, plan.app, place, plan.structure, plan.conf, active=self._said.active)
             if stop.asked:

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.process_bolt import ProcessBolt
 from stormline.components.window_bolt import WindowBolt
+from stormline.connectors.versions import Migrate, Version
 from stormline.core.slot import SLOTS
 from stormline.core.window import windowers
 
@@ -24,10 +25,27 @@ def graph_fingerprint(topology: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def version(topology: Any) -> Version:
+    """The topology as its stored state depends on it."""
+    described = {spec.name: _component(spec) for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)}
+    states = {name: {part: found[part] for part in found if part not in _WIRING} for name, found in described.items()}
+    return Version(graph_fingerprint(topology), json.loads(json.dumps(states)))
+
+
+def migrations(topology: Any) -> dict[str, Migrate]:
+    """Component -> the user's `migrate`, where there is one."""
+    keyed = [spec for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)]
+    return {spec.name: spec.component_cls().migrate for spec in keyed if hasattr(spec.component_cls, "migrate")}
+
+
 def reads_results(topology: Any) -> bool:
     """Whether a component reads a stream of a keyed bolt: the spouts then have to tell what has arrived."""
     keyed = {spec.name for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)}
     return any(source.componentId in keyed for spec in topology.specs for source in spec.inputs)
+
+
+_WIRING = ("name", "inputs", "triggered")
+"""Parts of a description that say nothing of how the state is read."""
 
 
 def _component(spec: Any) -> dict[str, Any]:

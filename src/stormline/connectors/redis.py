@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from stormline.connectors.addresses import shown
 from stormline.connectors.redis_commands import SCRIPTS, app_key, command, reply
+from stormline.connectors.versions import Choice, Migrate, Version, require_version, take_over
 from stormline.core.errors import ServerError, SettingsError, StateError
 from stormline.core.requests import Flush, Gone, Load, Refused, Reply, Request, Unknown
 
@@ -179,27 +180,31 @@ def require_durable(client: redis.Redis, where: str) -> None:
         )
 
 
-def begin_run(client: redis.Redis, app: str, graph: str) -> int:
-    """Number this run of the app; an older run can load nothing any more. Raises as `require_ready` does."""
-    client.set(app_key(app, "graph"), graph, nx=True)
-    require_ready(client, app, graph)
+def begin_run(
+    client: redis.Redis,
+    app: str,
+    version: Version,
+    choice: Choice | None = None,
+    migrations: Mapping[str, Migrate] | None = None,
+) -> int:
+    """Number this run of the app; an older run can load nothing any more. Where another version made what is stored,
+    `choice` says what becomes of it. Raises as `require_ready` and `versions.take_over` do."""
+    require_ready(client, app, version, choice)
+    take_over(client, app, version, choice, migrations or {})
     return int(client.incr(app_key(app, "run")))
 
 
-def require_ready(client: redis.Redis, app: str, graph: str) -> None:
+def require_ready(client: redis.Redis, app: str, version: Version, choice: Choice | None = None) -> None:
     """Nothing is changed.
 
     Raises:
-        StateError: the app is halted, or what is stored was made by another graph (components, keys, windows).
+        StateError: the app is halted, or what is stored was made by another version, and nobody has chosen what is to
+            become of it.
     """
-    why, stored = client.mget(app_key(app, "halt"), app_key(app, "graph"))
+    why = client.get(app_key(app, "halt"))
     if why is not None:
         raise StateError(f"{app} is halted: {_text(why)}")
-    if stored is not None and _text(stored) != graph:
-        raise StateError(
-            f"the stored state of {app} was made by another topology (other components, keys, windows or aggregates); "
-            "give this one another name with -n, or begin anew with --fresh"
-        )
+    require_version(client, app, version, choice)
 
 
 def clear(client: redis.Redis, app: str) -> int:
