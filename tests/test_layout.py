@@ -145,7 +145,7 @@ def test_public_names_are_these() -> None:
     """
     expected = """Topology KafkaSpout FilterBolt WindowBolt ProcessBolt Record State Timer Cancel Forget
     tumbling sliding session count_window global_window calendar every Count Max Mean Min Sum Rows Top
-    Results StormlineError SettingsError UserCodeError StateError ServerError"""
+    Results Stored StormlineError SettingsError UserCodeError StateError ServerError"""
 
     assert sorted(expected.split()) == sorted(stormline.__all__)
     assert all(getattr(stormline, name) is not None for name in stormline.__all__)

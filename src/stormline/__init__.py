@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from stormline.components.process_bolt import ProcessBolt, State
     from stormline.components.window_bolt import WindowBolt
     from stormline.connectors.results import Results
+    from stormline.connectors.versions import Stored
     from stormline.core.aggregate import Count, Max, Mean, Min, Sum
     from stormline.core.calendar import calendar
     from stormline.core.cells import Cancel, Forget, Timer
@@ -72,6 +73,7 @@ _HOME = {
     "Min": "stormline.core.aggregate",
     "Sum": "stormline.core.aggregate",
     "Results": "stormline.connectors.results",
+    "Stored": "stormline.connectors.versions",
     "StormlineError": "stormline.core.errors",
     "SettingsError": "stormline.core.errors",
     "UserCodeError": "stormline.core.errors",
@@ -109,6 +111,7 @@ __all__ = [
     "Sum",
     # reading what came out
     "Results",
+    "Stored",
     # errors
     "StormlineError",
     "SettingsError",
