@@ -14,6 +14,8 @@ from stormline.core.window import FAR_MS, Aligning, Span
 class Aligned:
     """The windows of one slot by their starts."""
 
+    open_of_keys = 0
+
     def __init__(self, rules: Rules, windower: Aligning) -> None:
         self.windows: dict[int, Window] = {}
         self.span = windower.span

@@ -113,6 +113,8 @@ class Cells:
         """Kind of time -> a heap of (due, key, name of the timer)."""
         self._ages: list[tuple[int, str]] = []
         """A heap of (when it may be expired or earlier, key), one entry a cell."""
+        self.open_of_keys = 0
+        """Timers of event time."""
         self.now_ms = 0
         """Wall-clock time, as far as it was told."""
 
@@ -128,8 +130,17 @@ class Cells:
                 heappush(self._due[kind], (due_ms, key, name))
         if before is None and self._process.expire_ms is not None:
             heappush(self._ages, (cell.at_ms + self._process.expire_ms, key))
-        self._cells[key] = cell
+        self._keep(key, cell)
         self._removed.discard(key)
+
+    def _keep(self, key: str, cell: _Cell | None) -> None:
+        """None: nothing of the key."""
+        before = self._cells.pop(key, None)
+        for each, count in (before, -1), (cell, 1):
+            if each is not None and each.timers:
+                self.open_of_keys += count * sum(kind == EVENT for _, kind in each.timers.values())
+        if cell is not None:
+            self._cells[key] = cell
 
     def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
         _, time_ms, value, key = row
@@ -187,7 +198,8 @@ class Cells:
             self._dirty.add(key)
 
     def _remove(self, key: str) -> None:
-        if self._cells.pop(key, None) is not None:
+        if key in self._cells:
+            self._keep(key, None)
             self._removed.add(key)
         self._dirty.discard(key)
 
@@ -195,7 +207,7 @@ class Cells:
         """What the heaps have too much does no harm."""
         outbox.take_back(number)
         if before is None:
-            self._cells.pop(key, None)
+            self._keep(key, None)
             self._dirty.discard(key)
         else:
             self._put(key, None, before)
@@ -227,7 +239,7 @@ class Cells:
             self._change(key, cell, state, yielded, due_ms, cell.at_ms, outbox, called=name)
         except Exception as error:  # user code may raise anything; it is not called again for this
             outbox.faults.append(Fault(key, f"the timer {name}", error))
-            self._cells[key] = cell._replace(timers={n: t for n, t in cell.timers.items() if n != name})
+            self._keep(key, cell._replace(timers={n: t for n, t in cell.timers.items() if n != name}))
             self._dirty.add(key)
 
     def _expire(self, watermark_ms: int) -> bool:
@@ -265,7 +277,7 @@ class Cells:
 
     @property
     def open(self) -> set[Span]:
-        return {Span(due_ms, due_ms) for due_ms, _, _ in self._pending}
+        return set()
 
     @property
     def _pending(self) -> list[tuple[int, str, str]]:

@@ -31,6 +31,8 @@ class _Pane(NamedTuple):
 class Counts:
     """The last panes of each key of one slot, for ever: a key is waiting for its next record."""
 
+    open_of_keys = 0
+
     def __init__(self, rules: Rules, windower: CountWindow) -> None:
         self._rules = rules
         self._windower = windower

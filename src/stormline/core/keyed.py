@@ -369,7 +369,8 @@ class KeyedState:
     @property
     def open_windows(self) -> int:
         """Windows that time will close and has not yet."""
-        return len({span for slot in self._slots.values() for table in slot.tables for span in table.open})
+        tables = [table for slot in self._slots.values() for table in slot.tables]
+        return len({span for table in tables for span in table.open}) + sum(table.open_of_keys for table in tables)
 
     @property
     def unsent(self) -> bool:

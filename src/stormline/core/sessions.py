@@ -28,6 +28,7 @@ class Sessions:
         self._add = rules.aggregation.add
         self._sessions: dict[str, list[Window]] = {}
         """Key -> its sessions, at most a few."""
+        self.open_of_keys = 0
         self._dirty: dict[str, Window] = {}
         """By their ids."""
         self._gone: dict[str, Window] = {}
@@ -44,6 +45,7 @@ class Sessions:
         sessions.append(window)
         if len(sessions) > 1 and sessions[-2].span.start_ms > window.span.start_ms:
             sessions.sort(key=_start_ms)
+        self.open_of_keys += not window.final
         end_ms = window.span.end_ms
         heappush(self._ends, (end_ms + self._rules.allowed_lateness_ms if window.final else end_ms, window.id, key))
 
@@ -104,12 +106,14 @@ class Sessions:
         if [window] == joined:
             if window.final and not final:
                 heappush(self._ends, (window.span.end_ms, window.id, key))
+                self.open_of_keys += 1
             window.final, window.told = final, window.told and final
             return
         window.final = final
         if joined:
             self._sessions[key] = [session for session in self._sessions[key] if session not in joined]
         for session in joined:
+            self.open_of_keys -= not session.final
             self._dirty.pop(session.id, None)
             if session.id != window.id:
                 self._gone[session.id] = session
@@ -123,6 +127,7 @@ class Sessions:
 
         def take_back() -> None:
             outbox.take_back(number)
+            self.open_of_keys += _open(sessions) - _open(self._sessions[key])
             self._sessions[key] = sessions
             for kept, before in (self._dirty, dirty), (self._gone, gone):
                 for id_ in ids:
@@ -141,6 +146,7 @@ class Sessions:
                 continue  # a part of another one by now
             end_ms = window.span.end_ms
             if window.close(watermark_ms):
+                self.open_of_keys -= 1
                 self._dirty[id_] = window
                 closed = True
             if not window.final:
@@ -214,7 +220,7 @@ class Sessions:
 
     @property
     def open(self) -> set[Span]:
-        return {s.span for sessions in self._sessions.values() for s in sessions if not s.final}
+        return set()
 
 
 _span = tuple.__new__
@@ -223,6 +229,10 @@ _span = tuple.__new__
 
 def _key(id_: str) -> str:
     return id_.partition("@")[2]
+
+
+def _open(sessions: list[Window]) -> int:
+    return sum(not session.final for session in sessions)
 
 
 def _start_ms(session: Window) -> int:

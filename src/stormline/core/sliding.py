@@ -22,6 +22,8 @@ from stormline.core.window import FAR_MS, Sliding, Span
 class SlidingWindows:
     """The panes of one slot, and the windows that were shown and may still change."""
 
+    open_of_keys = 0
+
     def __init__(self, rules: Rules, windower: Sliding, watermark_ms: int | None) -> None:
         self.windows: dict[int, Window] = {}
         """The panes, by their starts."""

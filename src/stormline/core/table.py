@@ -131,7 +131,10 @@ class Table(Protocol):
 
     @property
     def open(self) -> set[Span]:
-        """The windows that time will close and has not yet."""
+        """The windows of all keys that time will close and has not yet."""
+
+    open_of_keys: int
+    """How many windows of single keys, or timers, time will close and has not yet."""
 
 
 def update(rules: Rules, windower: Windower, window: Window, key: str, after: Accumulators, outbox: Outbox) -> bool:
