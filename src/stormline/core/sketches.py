@@ -35,9 +35,7 @@ def _package_faults() -> list[str]:
 
         return []
     except ImportError:
-        return [
-            f"needs the package datasketches: pip install 'stormline[sketches]', and name it in the workers' requirements"
-        ]
+        return ["needs the package datasketches: pip install 'stormline[sketches]'; workers need it too"]
 
 
 Texts = tuple[frozenset[str], bytes]
