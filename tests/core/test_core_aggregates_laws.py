@@ -4,7 +4,7 @@ import math
 
 import msgspec
 from core.aggregates import EXACT, OF_FLOATS, SKETCHED, Row, Trade, fold, rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stormline.core.aggregate import Aggregation
@@ -16,6 +16,7 @@ AGGREGATION = Aggregation(ALL, Trade)
 EACH = {name: Aggregation({name: aggregate}, Trade) for name, aggregate in ALL.items()}
 
 
+@settings(deadline=None)
 @given(rows(), st.data())
 def test_any_parts_merged_in_any_order_are_one_pass(drawn: list[Row], data: st.DataObject) -> None:
     """
@@ -31,6 +32,7 @@ def test_any_parts_merged_in_any_order_are_one_pass(drawn: list[Row], data: st.D
     assert whole == AGGREGATION.result(merge(left, merge(middle, right)))
 
 
+@settings(deadline=None)
 @given(rows(), rows())
 def test_neither_add_nor_merge_changes_what_it_is_given(first: list[Row], more: list[Row]) -> None:
     """
@@ -44,6 +46,7 @@ def test_neither_add_nor_merge_changes_what_it_is_given(first: list[Row], more: 
     assert before == msgspec.msgpack.encode([left, right])
 
 
+@settings(deadline=None)
 @given(rows(), rows())
 def test_a_state_that_was_written_and_read_is_the_same(first: list[Row], more: list[Row]) -> None:
     """
@@ -56,6 +59,7 @@ def test_a_state_that_was_written_and_read_is_the_same(first: list[Row], more: l
     assert AGGREGATION.result(fold(AGGREGATION, more, state)) == AGGREGATION.result(fold(AGGREGATION, more, back))
 
 
+@settings(deadline=None)
 @given(rows(), rows())
 def test_a_result_that_is_state_lets_the_fold_go_on(drawn: list[Row], more: list[Row]) -> None:
     """
@@ -70,6 +74,7 @@ def test_a_result_that_is_state_lets_the_fold_go_on(drawn: list[Row], more: list
         assert fold(aggregation, more, state) == fold(aggregation, more, back)
 
 
+@settings(deadline=None)
 @given(rows())
 def test_an_aggregate_alone_and_among_others_is_the_same(drawn: list[Row]) -> None:
     """
@@ -81,6 +86,7 @@ def test_an_aggregate_alone_and_among_others_is_the_same(drawn: list[Row]) -> No
     assert {name: getattr(among, name) for name in EACH} == alone
 
 
+@settings(deadline=None)
 @given(rows(), rows())
 def test_parts_of_floats_agree_as_far_as_floats_do(first: list[Row], more: list[Row]) -> None:
     """

@@ -5,6 +5,7 @@ Loops over the folds take three times as long, and `add` runs for every record.
 
 from __future__ import annotations
 
+import decimal
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -120,7 +121,7 @@ def _read(writer: _Writer, reading: Reading, summed: bool) -> str:
         read = f"{writer.name('checked', partial(checked, hint=reading.hint))}({writer.name('value', value)}(record))"
     if where is not None:
         read = f"{read} if {writer.condition(where)} else None"
-    return writer.once((value, where), read, _test(reading, summed)) if read != "record" else read
+    return writer.once((value, where, reading.hint), read, _test(reading, summed)) if read != "record" else read
 
 
 def _test(reading: Reading, summed: bool) -> str | None:
@@ -137,13 +138,23 @@ def _test(reading: Reading, summed: bool) -> str | None:
 
 
 def written_merge(bound: Sequence[Bound]) -> Callable[[Accumulators, Accumulators], Accumulators]:
-    """The accumulators of two parts of the records -> those of both."""
+    """The accumulators of two parts of the records -> those of both.
+
+    Where Decimals would need more than 1,000 digits, no single record is to blame: each fold merges by itself then.
+    """
     writer = _Writer()
+    writer.names["rounded"] = partial(_merged_one_by_one, [each.fold for each in bound])
+    writer.names["Inexact"] = decimal.Inexact
     merged = [_merged(writer, i, fold, readings[0]) for i, (fold, readings) in enumerate(bound)]
     lines = ["def merge(left, right):"]
     lines += [f"    {', '.join(f'{side[0]}{i}' for i in range(len(bound)))}, = {side}" for side in ("left", "right")]
-    lines += [f"    return ({', '.join(merged)},)"]
+    lines += ["    try:", f"        return ({', '.join(merged)},)"]
+    lines += ["    except Inexact:", "        return rounded(left, right)"]
     return _made("merge", lines, writer.names)
+
+
+def _merged_one_by_one(folds: Sequence[Fold], left: Accumulators, right: Accumulators) -> Accumulators:
+    return tuple(fold.merge(a, b) for fold, a, b in zip(folds, left, right, strict=True))
 
 
 def _merged(writer: _Writer, i: int, fold: Fold, reading: Reading) -> str:
@@ -151,8 +162,8 @@ def _merged(writer: _Writer, i: int, fold: Fold, reading: Reading) -> str:
     either = f"{left} if {right} is None else {right} if {left} is None else "
     if type(fold) is Count:
         return f"{left} + {right}"
-    if type(fold) is Sum and reading.hint in (int, float):
-        return f"{either}{left} + {right}"
+    if type(fold) is Sum and reading.hint in NUMBERS:
+        return f"{either}{f'exact({left}, {right})' if reading.hint is Decimal else f'{left} + {right}'}"
     if type(fold) in (Min, Max):
         return f"{either}{right} if {right} {'<' if type(fold) is Min else '>'} {left} else {left}"
     return f"{writer.name('merge', fold.merge)}({left}, {right})"
