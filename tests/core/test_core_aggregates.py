@@ -35,6 +35,7 @@ from stormline import (
     WeightedMean,
 )
 from stormline.core.aggregate import Aggregation, aggregate_faults
+from stormline.core.errors import StateError
 from stormline.core.own import said_aggregate
 
 
@@ -208,6 +209,17 @@ def test_merging_rounds_where_adding_would_refuse() -> None:
 
     assert (Decimal("1E+1100"), Decimal("5E+1099")) == (found.sum, found.mean)
     assert Decimal("1E+1100") == found.range
+
+
+def test_a_result_whose_state_is_lost_is_not_gone_on_with() -> None:
+    """
+    A mean without its count and sum says nothing of the records behind it.
+    """
+    aggregation = Aggregation({"mean": Mean("price")}, Trade)
+    shown = aggregation.write_results({"k": aggregation.add(None, DAY[0][0])})["k"]
+
+    with pytest.raises(StateError, match="without the state"):
+        aggregation.read(shown, None)
 
 
 def untyped(trade):  # type: ignore[no-untyped-def]

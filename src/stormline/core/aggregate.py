@@ -15,6 +15,7 @@ import msgspec
 
 from stormline.core.arithmetic import AllTrue, AnyTrue, Count, Max, Mean, Min, Range, Sum, WeightedMean
 from stormline.core.compiled import Accumulators, Bound, Slot, written_add, written_merge, written_result
+from stormline.core.errors import StateError
 from stormline.core.fold import EXACT, MEAN_DIGITS, Aggregate, Fold, Place
 from stormline.core.frequent import TopK
 from stormline.core.ordered import Collect, Concat, First, Last
@@ -111,11 +112,17 @@ class Aggregation:
         return dict(zip(rows, _written(list(rows.values())), strict=True))
 
     def read(self, result: str | None, state: str | None) -> Accumulators:
-        """The accumulators, from the state if there is one, else from the result."""
+        """The accumulators, from the state if there is one, else from the result.
+
+        Raises:
+            StateError: there is only a result, and it does not tell all of them.
+        """
         if state is not None:
             return tuple(self._decode_state(state))
         if result is None:
             return self._empty
+        if self.needs_state:
+            raise StateError(f"the result {result} is stored without the state that it was made of")
         struct = self._decode_result(result)
         return tuple(getattr(struct, name) for name in self._shown)
 

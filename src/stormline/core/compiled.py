@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from stormline.core.arithmetic import Count, Max, Min, Sum
 from stormline.core.fold import EXACT, LARGEST_FLOAT, Fold, summable
-from stormline.core.reading import NUMBERS, Reading, Where, checked, finite, members
+from stormline.core.reading import NUMBERS, Reading, Where, check, finite, members
 
 Accumulators = tuple[Any, ...]
 """One for each fold; a mean is two folds, which it shares with a count and a sum of the same value."""
@@ -118,7 +118,7 @@ def _read(writer: _Writer, reading: Reading, summed: bool) -> str:
     elif isinstance(value, str):
         read = f"record.{value}"
     else:
-        read = f"{writer.name('checked', partial(checked, hint=reading.hint))}({writer.name('value', value)}(record))"
+        read = f"{writer.name('check', check(reading.hint))}({writer.name('value', value)}(record))"
     if where is not None:
         read = f"{read} if {writer.condition(where)} else None"
     return writer.once((value, where, reading.hint), read, _test(reading, summed)) if read != "record" else read
@@ -128,13 +128,15 @@ def _test(reading: Reading, summed: bool) -> str | None:
     """What to do with a `{value}` that may be NaN, infinite or too large to sum; most pass a cheap condition."""
     if not members(reading.hint) & {float, Decimal}:
         return None
-    check = "summable" if summed else "finite"
+    if callable(reading.value) and not summed:  # `check` has looked already
+        return None
+    test = "summable" if summed else "finite"
     if reading.optional or reading.hint not in NUMBERS:
-        return f"if {{value}} is not None: {check}({{value}})"
+        return f"if {{value}} is not None: {test}({{value}})"
     if reading.hint is Decimal:
-        return f"if not {{value}}.is_finite(): {check}({{value}})"
+        return f"if not {{value}}.is_finite(): {test}({{value}})"
     largest = LARGEST_FLOAT if summed else sys.float_info.max
-    return f"if not {-largest!r} < {{value}} < {largest!r}: {check}({{value}})"
+    return f"if not {-largest!r} < {{value}} < {largest!r}: {test}({{value}})"
 
 
 def written_merge(bound: Sequence[Bound]) -> Callable[[Accumulators, Accumulators], Accumulators]:

@@ -144,25 +144,30 @@ def finite(value: Any) -> Any:
     return value
 
 
-def checked(value: Any, hint: Any) -> Any:
-    """What an expression gave, if it is of its type, or None.
+def check(hint: Any) -> Callable[[Any], Any]:
+    """A function that gives back what an expression gave, if it is of this type, or None.
 
-    Raises:
-        TypeError: it is not.
-        ValueError: it is NaN or infinite.
+    It raises TypeError if it is not, and ValueError if it is NaN or infinite.
     """
-    if value is None or hint is Any:
-        return finite(value)
-    if type(value) not in members(hint):
+    types = members(hint)
+    sure, numeric = types - {float, Decimal}, types <= NUMBERS
+
+    def checked(value: Any) -> Any:
+        kind = type(value)
+        if kind in sure or value is None:
+            return value
+        if kind in types or hint is Any:
+            return finite(value)
         if hint is bool:
             return bool(value)
-        if members(hint) <= NUMBERS:
+        if numeric:
             return finite(_plain_number(value))
         try:
             return msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
             raise TypeError(f"the expression gave {value!r}: {error}") from None
-    return finite(value)
+
+    return checked
 
 
 def _plain_number(value: Any) -> Any:
