@@ -13,7 +13,7 @@ Read in this order:
  9. core/window.py                which window a record belongs to
 10. core/table.py                 what a slot keeps of a kind of window, shows of it and sends on
 11. core/aligned.py               tumbling, calendar and global windows; beside it sliding.py, sessions.py, counts.py
-12. core/aggregate.py             what is computed over a window
+12. core/aggregate.py             what is computed over a window; beside it arithmetic.py, ordered.py, sketches.py
 13. core/outbox.py                what is sent on, until it has arrived
 14. connectors/flush.lua          one atomic write of a slot
 15. components/wiring.py          `.spec()` made into Storm's streams and groupings
