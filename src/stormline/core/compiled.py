@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import decimal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -70,9 +70,9 @@ def written_add(bound: Sequence[Bound], *, placed: bool) -> Callable[..., Accumu
             v0 = record.amount
             if not v0.is_finite(): finite(v0)
             if before is None:
-                return (1, v0, v0,)
-            a0, a1, a2, = before
-            return (a0 + 1, exact(a1, v0), v0 if v0 < a2 else a2,)
+                return (1, v0, v0, )
+            (a0, a1, a2, ) = before
+            return (a0 + 1, exact(a1, v0), v0 if v0 < a2 else a2, )
     """
     writer = _Writer()
     summed = {(r.value, r.where) for fold, readings in bound if isinstance(fold, Sum) for r in readings}
@@ -149,8 +149,8 @@ def written_merge(bound: Sequence[Bound]) -> Callable[[Accumulators, Accumulator
     writer.names["Inexact"] = decimal.Inexact
     merged = [_merged(writer, i, fold, readings[0]) for i, (fold, readings) in enumerate(bound)]
     lines = ["def merge(left, right):"]
-    lines += [f"    {', '.join(f'{side[0]}{i}' for i in range(len(bound)))}, = {side}" for side in ("left", "right")]
-    lines += ["    try:", f"        return ({', '.join(merged)},)"]
+    lines += [f"    {_tuple(f'{side[0]}{i}' for i in range(len(bound)))} = {side}" for side in ("left", "right")]
+    lines += ["    try:", f"        return {_tuple(merged)}"]
     lines += ["    except Inexact:", "        return rounded(left, right)"]
     return _made("merge", lines, writer.names)
 
@@ -181,6 +181,10 @@ def written_result(struct: type, aggregates: Sequence[Fold], slots: Sequence[Slo
         results.append(parts if type(aggregate).result is Fold.result else f"result{i}({parts})")
     written: Callable[[Accumulators], Any] = eval(f"lambda a: struct({', '.join(results)})", names)
     return written
+
+
+def _tuple(expressions: Iterable[str]) -> str:
+    return f"({''.join(f'{each}, ' for each in expressions)})"
 
 
 def _made(name: str, lines: Sequence[str], names: dict[str, Any]) -> Callable[..., Any]:
