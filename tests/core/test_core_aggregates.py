@@ -108,6 +108,16 @@ def test_what_is_bounded_says_what_is_missing() -> None:
     assert ([("ann", 1)], 1) == (found.rough.values, found.rough.error)
 
 
+def test_what_came_of_one_record_stays_in_its_order() -> None:
+    """
+    Records of one place: those that a function made of one, or that have no origin.
+    """
+    rows = [(trade(0, price)[0], (0, "", 0)) for price in (3, 1, 2)]
+    found = result({"first": First("price"), "last": Last("price"), "all": Collect("price"), "n": Count()}, rows)
+
+    assert (3, 2, [3, 1, 2]) == (found.first, found.last, found.all.values)
+
+
 NONE = {
     "n": Count(where="human"),
     "sum": Sum("fee"),
