@@ -12,6 +12,7 @@ from stormline import (
     Count,
     Distinct,
     First,
+    KafkaSpout,
     Last,
     Mean,
     Quantiles,
@@ -19,12 +20,14 @@ from stormline import (
     StdDev,
     Sum,
     TopK,
+    Topology,
     WindowBolt,
     count_window,
     session,
     sliding,
     tumbling,
 )
+from stormline.components.graph import graph_fingerprint
 from stormline.core.aggregate import Aggregation
 from stormline.core.errors import SettingsError
 from stormline.testing import Driver
@@ -147,6 +150,33 @@ def test_what_an_aggregate_refuses_is_a_dead_letter(bolt: type) -> None:
     assert ["input/0/1", "input/0/2"] == [letter.origin for letter in tried.dead_letters()]
     assert {"2"} == {row.values["closed"] for row in tried.results()}
     assert {2} == {row.values["trades"] for row in tried.results()}
+
+
+class Trades(KafkaSpout):
+    topic = "trades"
+    schema = Trade
+
+
+def fingerprint(**aggregate: Any) -> str:
+    bolt = type("Mine", (WindowBolt,), {"window": tumbling("1s"), "aggregate": aggregate})
+    spout = Trades.spec()
+    return graph_fingerprint(type("Mine", (Topology,), {"trades": spout, "bolt": bolt.spec(inputs=[spout])}))
+
+
+def test_aggregates_are_part_of_the_fingerprint() -> None:
+    """
+    The same made anew are the same, also a user's own; a changed function, option or condition is another topology.
+    """
+    same = fingerprint(a=Sum(lambda t: t.amount * 2), b=Spent(), c=Collect(limit=5))
+    others = [
+        fingerprint(a=Sum(lambda t: t.amount * 3), b=Spent(), c=Collect(limit=5)),
+        fingerprint(a=Sum(lambda t: t.amount * 2), b=Spent(), c=Collect(limit=6)),
+        fingerprint(a=Sum(lambda t: t.amount * 2, where="human"), b=Spent(), c=Collect(limit=5)),
+        fingerprint(a=Sum(lambda t: t.amount * 2), b=Count(), c=Collect(limit=5)),
+    ]
+
+    assert same == fingerprint(a=Sum(lambda t: t.amount * 2), b=Spent(), c=Collect(limit=5))
+    assert 5 == len({same, *others})
 
 
 def test_all_faults_of_the_aggregates_are_told_when_it_is_wired() -> None:

@@ -40,7 +40,9 @@ def test_distinct_is_exact_up_to_its_limit() -> None:
 
     assert aggregate.result(full) == 1000
     assert full[1] == b""
-    assert fold(aggregate, range(1001))[1] != b""
+    for values in (range(1001), range(3000)):
+        texts, sketch = fold(aggregate, values)
+        assert (True, True) == (len(texts) <= 64, 0 < len(sketch) < 5000)
 
 
 def test_distinct_beyond_its_limit_is_within_its_error() -> None:
@@ -140,6 +142,20 @@ def test_counts_of_the_most_frequent_are_within_what_is_told(values: list[int], 
     assert all(count <= found.error for value, count in exact.items() if value not in told)
     if len(exact) <= limit:
         assert (sorted(exact.items()), 0) == (sorted(found.values), found.error)
+
+
+def test_errors_of_parts_add_up() -> None:
+    """
+    Three parts of a stream in which few values are most of it: each bound is told by the merged summary, and kept.
+    """
+    seeded, limit = random.Random(SEED), 20
+    values = [int(seeded.paretovariate(0.5)) for _ in range(3000)]
+    aggregate = TopK("v", limit, limit=limit)
+    found, exact = aggregate.result(in_parts(aggregate, values, 3)), Counter(values)
+
+    assert 0 < found.error <= len(values) / (limit + 1)
+    assert all(count <= exact[value] <= count + found.error for value, count in found.values)
+    assert {value for value, count in exact.items() if count > found.error} <= {value for value, _ in found.values}
 
 
 def test_values_that_are_equal_are_one() -> None:

@@ -102,7 +102,8 @@ def _added(writer: _Writer, i: int, fold: Fold, readings: tuple[Reading, ...], s
             return value, f"exact(a{i}, {value})" if reading.hint is Decimal else f"a{i} + {value}"
         if type(fold) in (Min, Max):
             return value, f"{value} if {value} {'<' if type(fold) is Min else '>'} a{i} else a{i}"
-    add, empty = writer.name("add", fold.add), writer.name("empty", fold.create())
+    add = writer.name("add", fold.add_at if fold.ordered else fold.add)
+    empty = writer.name("empty", fold.create())
     arguments = f"{value}, place" if fold.ordered else value
     begun, gone_on = f"{add}({empty}, {arguments})", f"{add}(a{i}, {arguments})"
     if len(values) == 1 and reading.optional:

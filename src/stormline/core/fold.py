@@ -59,9 +59,7 @@ class Fold:
     result_is_state: ClassVar[bool] = False
     """The result alone lets the fold go on, so Redis needs no accumulator beside it."""
     ordered: ClassVar[bool] = False
-    """`add` has a third argument, the `Place` of the record."""
-    package: str | None = None
-    """A package that it cannot work without."""
+    """It asks which record came before which: `add_at` has the place of each."""
     parts: tuple[Fold, ...] = ()
     """The folds it is made of, if it is: its accumulator has one of each. Others like them are folded only once."""
 
@@ -101,6 +99,9 @@ class Fold:
         return None
 
     def add(self, accumulator: Any, value: Any) -> Any:
+        raise NotImplementedError
+
+    def add_at(self, accumulator: Any, value: Any, place: Place) -> Any:
         raise NotImplementedError
 
     def merge(self, left: Any, right: Any) -> Any:

@@ -47,6 +47,13 @@ Counts = tuple[dict[str, int], int, tuple[str, ...]]
 """Counts by the canonical text of a value; their error; values that wait to be counted."""
 
 
+def _total(counts: dict[str, int], *more: dict[str, int] | tuple[str, ...]) -> Counter[str]:
+    total = Counter(counts)
+    for each in more:
+        total.update(each)
+    return total
+
+
 class TopK(OfValue):
     """The `k` most frequent values, as a `Frequent`.
 
@@ -61,7 +68,6 @@ class TopK(OfValue):
         super().__init__(value, where=where, k=k, limit=limit)
         self.k = k
         self.limit = limit
-        self._decode: Any = None
 
     def faults(self) -> list[str]:
         wrong = list(positive(k=self.k, limit=self.limit))
@@ -83,11 +89,10 @@ class TopK(OfValue):
         waiting = (*waiting, canonical(value))
         if len(waiting) < WAITING:
             return (counts, error, waiting)
-        return (*self._bounded(Counter(counts) + Counter(waiting), error), ())
+        return (*self._bounded(_total(counts, waiting), error), ())
 
     def merge(self, left: Counts, right: Counts) -> Counts:
-        counts = Counter(left[0]) + Counter(left[2]) + Counter(right[0]) + Counter(right[2])
-        return (*self._bounded(counts, left[1] + right[1]), ())
+        return (*self._bounded(_total(left[0], left[2], right[0], right[2]), left[1] + right[1]), ())
 
     def _bounded(self, counts: Counter[str], error: int) -> tuple[dict[str, int], int]:
         """At most `limit` counts: of each is taken away what the first too many has."""
@@ -98,6 +103,6 @@ class TopK(OfValue):
 
     def result(self, accumulator: Counts) -> Any:
         counts, error, waiting = accumulator
-        counts, error = self._bounded(Counter(counts) + Counter(waiting), error)
+        counts, error = self._bounded(_total(counts, waiting), error)
         top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[: self.k]
         return Frequent([(msgspec.json.decode(text), count) for text, count in top], error)

@@ -7,7 +7,6 @@ Records without an origin (behind a stock component) of one time are in the orde
 from __future__ import annotations
 
 from bisect import bisect_right
-from heapq import merge
 from operator import itemgetter
 from typing import Any
 
@@ -35,7 +34,7 @@ class _Ordered(Fold):
 class First(_Ordered):
     """The value of the earliest record that has it; without a value, the record."""
 
-    def add(self, accumulator: Placed | None, value: Any, place: Place) -> Placed:  # type: ignore[override]
+    def add_at(self, accumulator: Placed | None, value: Any, place: Place) -> Placed:
         return (place, value) if accumulator is None or place < accumulator[0] else accumulator
 
     def merge(self, left: Placed | None, right: Placed | None) -> Any:
@@ -45,7 +44,7 @@ class First(_Ordered):
 class Last(_Ordered):
     """The value of the latest record that has it; without a value, the record."""
 
-    def add(self, accumulator: Placed | None, value: Any, place: Place) -> Placed:  # type: ignore[override]
+    def add_at(self, accumulator: Placed | None, value: Any, place: Place) -> Placed:
         return (place, value) if accumulator is None or place >= accumulator[0] else accumulator
 
     def merge(self, left: Placed | None, right: Placed | None) -> Any:
@@ -86,7 +85,7 @@ class Collect(Fold):
     def create(self) -> Kept:
         return (0, ())
 
-    def add(self, accumulator: Kept, value: Any, place: Place) -> Kept:  # type: ignore[override]
+    def add_at(self, accumulator: Kept, value: Any, place: Place) -> Kept:
         count, kept = accumulator
         if len(kept) == self.limit and place >= kept[-1][0]:
             return (count + 1, kept)
@@ -94,7 +93,7 @@ class Collect(Fold):
         return (count + 1, (*kept[:at], (place, value), *kept[at : self.limit - 1]))
 
     def merge(self, left: Kept, right: Kept) -> Kept:
-        return (left[0] + right[0], tuple(merge(left[1], right[1], key=_place))[: self.limit])
+        return (left[0] + right[0], tuple(sorted(left[1] + right[1], key=_place))[: self.limit])
 
     def result(self, accumulator: Kept) -> Any:
         count, kept = accumulator

@@ -110,9 +110,10 @@ def _hint(value: Value, hints: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         return hints[value]
     try:
-        return get_type_hints(value).get("return")
+        hint = get_type_hints(value).get("return")
     except (NameError, TypeError):  # no function, or an annotation that cannot be resolved here
         return None
+    return None if hint is Any else hint
 
 
 def members(hint: Any) -> set[Any]:
