@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from stormline.core.arithmetic import AllTrue, AnyTrue, Count, Max, Mean, Min, Range, Sum, WeightedMean
-from stormline.core.compiled import Accumulators, Bound, Slot, written_add, written_merge, written_result
+from stormline.core.compiled import Accumulators, Bound, Index, written_add, written_merge, written_result
 from stormline.core.errors import StateError
 from stormline.core.fold import EXACT, MEAN_DIGITS, Aggregate, Fold, Place
 from stormline.core.frequent import TopK
@@ -73,8 +73,8 @@ class Aggregation:
             raise ValueError("\n".join(faults))
         self.names = tuple(aggregates)
         values = list(map(_fold, aggregates.values()))
-        folds, slots = _folds([*values, Count()] if counted else values, schema)
-        self._counted = slots.pop() if counted else None
+        folds, indices = _folds([*values, Count()] if counted else values, schema)
+        self._counted = indices.pop() if counted else None
         self._empty = tuple(bound.fold.create() for bound in folds)
         result_types = [fold.result_type(_bound(fold, schema).hint) for fold in values]
         state_types = [bound.fold.state_type(bound.hint) for bound in folds]
@@ -90,9 +90,11 @@ class Aggregation:
         changed nothing."""
         self.merge = written_merge(folds)
         """The accumulators of two parts of the records -> those of both; the two stay as they were."""
-        self.result = written_result(self.result_type, values, slots)
+        self.result = written_result(self.result_type, values, indices)
         """The result of accumulators, as a Struct with one attribute an aggregate."""
-        shown = {slot: name for name, fold, slot in zip(self.names, values, slots, strict=True) if fold.result_is_state}
+        shown = {
+            index: name for name, fold, index in zip(self.names, values, indices, strict=True) if fold.result_is_state
+        }
         self._shown = [shown.get(number, "") for number in range(len(folds))]
         """For each fold the name of a result that is its accumulator, if there is one."""
         self.needs_state = "" in self._shown
@@ -162,12 +164,12 @@ def _bound(fold: Fold, schema: type[msgspec.Struct]) -> Bound:
     return Bound(fold, tuple(reading(value, fold.where, kind, schema) for value, kind in fold.readings))
 
 
-def _folds(aggregates: Sequence[Fold], schema: type[msgspec.Struct]) -> tuple[list[Bound], list[Slot]]:
+def _folds(aggregates: Sequence[Fold], schema: type[msgspec.Struct]) -> tuple[list[Bound], list[Index]]:
     """What is folded, each once, and where each aggregate finds its accumulator."""
     folds: list[Bound] = []
     known: dict[Any, int] = {}
 
-    def slot(fold: Fold) -> int:
+    def index(fold: Fold) -> int:
         bound = _bound(fold, schema)
         same = fold.identity(bound.readings[0])
         if same not in known:
@@ -175,7 +177,7 @@ def _folds(aggregates: Sequence[Fold], schema: type[msgspec.Struct]) -> tuple[li
             folds.append(bound)
         return known[same]
 
-    return folds, [tuple(map(slot, fold.parts)) if fold.parts else slot(fold) for fold in aggregates]
+    return folds, [tuple(map(index, fold.parts)) if fold.parts else index(fold) for fold in aggregates]
 
 
 _encoder = msgspec.json.Encoder(decimal_format="string")

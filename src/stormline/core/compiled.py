@@ -19,7 +19,7 @@ from stormline.core.reading import NUMBERS, Reading, Where, check, finite, membe
 Accumulators = tuple[Any, ...]
 """One for each fold; a mean is two folds, which it shares with a count and a sum of the same value."""
 
-Slot = int | tuple[int, ...]
+Index = int | tuple[int, ...]
 """Where an aggregate finds its accumulator: an index, or one for each of its parts."""
 
 
@@ -172,13 +172,13 @@ def _merged(writer: _Writer, i: int, fold: Fold, reading: Reading) -> str:
     return f"{writer.name('merge', fold.merge)}({left}, {right})"
 
 
-def written_result(struct: type, aggregates: Sequence[Fold], slots: Sequence[Slot]) -> Callable[[Accumulators], Any]:
+def written_result(struct: type, aggregates: Sequence[Fold], indices: Sequence[Index]) -> Callable[[Accumulators], Any]:
     """The Struct of all results as one expression over the accumulators `a`."""
     names: dict[str, Any] = {"struct": struct}
     results = []
-    for i, (aggregate, slot) in enumerate(zip(aggregates, slots, strict=True)):
+    for i, (aggregate, index) in enumerate(zip(aggregates, indices, strict=True)):
         names[f"result{i}"] = aggregate.result
-        parts = f"({''.join(f'a[{p}], ' for p in slot)})" if isinstance(slot, tuple) else f"a[{slot}]"
+        parts = f"({''.join(f'a[{p}], ' for p in index)})" if isinstance(index, tuple) else f"a[{index}]"
         results.append(parts if type(aggregate).result is Fold.result else f"result{i}({parts})")
     written: Callable[[Accumulators], Any] = eval(f"lambda a: struct({', '.join(results)})", names)
     return written

@@ -12,11 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from stormline.core.fold import OfValue, positive
-from stormline.core.frequent import canonical
+from stormline.core.frequent import WAITING, canonical
 from stormline.core.reading import ANYTHING, NUMERIC, Value, Where, finite
-
-WAITING = 64
-"""Values that wait to be added together."""
 
 HLL_LOG2_REGISTERS = 12
 """4096 registers of a byte: the standard error of an estimate is 1.04 / sqrt(4096) = 1.6 %; 99.7 % are within 4.9 %."""
