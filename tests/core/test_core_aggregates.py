@@ -414,7 +414,7 @@ SHOWN: list[tuple[Any, str]] = [
     (Sum(worth, where="human"), "Sum(core.aggregates.worth, where='human')"),
     (Quantiles("price", [0.5]), "Quantiles('price', fractions=(0.5,))"),
     (StdDev("price", population=True), "StdDev('price', population=True)"),
-    (Longest(), f"{__name__}.Longest()"),
+    (Longest(), f"{__name__}.Longest(value='user')"),
 ]
 
 

@@ -92,9 +92,8 @@ class Aggregation:
         """The accumulators of two parts of the records -> those of both; the two stay as they were."""
         self.result = written_result(self.result_type, values, indices)
         """The result of accumulators, as a Struct with one attribute an aggregate."""
-        shown = {
-            index: name for name, fold, index in zip(self.names, values, indices, strict=True) if fold.result_is_state
-        }
+        named = zip(self.names, values, indices, strict=True)
+        shown = {index: name for name, fold, index in named if fold.result_is_state}
         self._shown = [shown.get(number, "") for number in range(len(folds))]
         """For each fold the name of a result that is its accumulator, if there is one."""
         self.needs_state = "" in self._shown

@@ -23,10 +23,10 @@ def said_aggregate(aggregate: Any) -> str:
     if " at 0x" not in shown:
         return shown
     kind = type(aggregate)
-    attributes = ", ".join(
-        f"{name}={said_argument(value)}" for name, value in sorted(getattr(aggregate, "__dict__", {}).items())
-    )
-    return f"{kind.__module__}.{kind.__qualname__}({attributes})"
+    attributes = {name: getattr(aggregate, name) for name in ("value", "where") if hasattr(aggregate, name)}
+    attributes |= getattr(aggregate, "__dict__", {})
+    listed = ", ".join(f"{name}={said_argument(value)}" for name, value in sorted(attributes.items()))
+    return f"{kind.__module__}.{kind.__qualname__}({listed})"
 
 
 class Own(Fold):

@@ -81,11 +81,10 @@ class Distinct(OfValue):
 
     def result(self, accumulator: Texts) -> int:
         texts, sketch = accumulator
-        return (
-            len(texts)
-            if not sketch
-            else round(_hll(2 * [_hll([sketch], texts).serialize_compact()], ()).get_estimate())
-        )
+        if not sketch:
+            return len(texts)
+        whole = _hll([sketch], texts).serialize_compact()
+        return round(_hll([whole, whole], ()).get_estimate())
 
 
 def _hll(sketches: Iterable[bytes], texts: Iterable[str]) -> Any:
