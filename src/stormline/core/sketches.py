@@ -84,7 +84,7 @@ class Distinct(OfValue):
         if not sketch:
             return len(texts)
         whole = _hll([sketch], texts).serialize_compact()
-        return round(_hll([whole, whole], ()).get_estimate())
+        return int(round(_hll([whole, whole], ()).get_estimate()))
 
 
 def _hll(sketches: Iterable[bytes], texts: Iterable[str]) -> Any:
