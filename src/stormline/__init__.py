@@ -13,7 +13,7 @@ Read in this order:
  9. core/window.py                which window a record belongs to
 10. core/table.py                 what a slot keeps of a kind of window, shows of it and sends on
 11. core/aligned.py               tumbling, calendar and global windows; beside it sliding.py, sessions.py, counts.py
-12. core/aggregate.py             what is computed over a window
+12. core/aggregate.py             what is computed over a window; beside it arithmetic.py, ordered.py, sketches.py
 13. core/outbox.py                what is sent on, until it has arrived
 14. connectors/flush.lua          one atomic write of a slot
 15. components/wiring.py          `.spec()` made into Storm's streams and groupings
@@ -39,11 +39,15 @@ if TYPE_CHECKING:
     from stormline.components.window_bolt import WindowBolt
     from stormline.connectors.results import Results
     from stormline.connectors.versions import Stored
-    from stormline.core.aggregate import Count, Max, Mean, Min, Sum
+    from stormline.core.arithmetic import AllTrue, AnyTrue, Count, Max, Mean, Min, Range, Sum, WeightedMean
     from stormline.core.calendar import calendar
     from stormline.core.cells import Cancel, Forget, Timer
     from stormline.core.errors import ServerError, SettingsError, StateError, StormlineError, UserCodeError
+    from stormline.core.frequent import TopK
+    from stormline.core.ordered import Collect, Concat, First, Last
     from stormline.core.record import Record
+    from stormline.core.sketches import Distinct, Quantiles
+    from stormline.core.statistics import Histogram, StdDev, Variance
     from stormline.core.trigger import every
     from stormline.core.window import count_window, global_window, session, sliding, tumbling
 
@@ -67,11 +71,25 @@ _HOME = {
     "global_window": "stormline.core.window",
     "calendar": "stormline.core.calendar",
     "every": "stormline.core.trigger",
-    "Count": "stormline.core.aggregate",
-    "Max": "stormline.core.aggregate",
-    "Mean": "stormline.core.aggregate",
-    "Min": "stormline.core.aggregate",
-    "Sum": "stormline.core.aggregate",
+    "Count": "stormline.core.arithmetic",
+    "Sum": "stormline.core.arithmetic",
+    "Min": "stormline.core.arithmetic",
+    "Max": "stormline.core.arithmetic",
+    "Mean": "stormline.core.arithmetic",
+    "Range": "stormline.core.arithmetic",
+    "WeightedMean": "stormline.core.arithmetic",
+    "AnyTrue": "stormline.core.arithmetic",
+    "AllTrue": "stormline.core.arithmetic",
+    "Variance": "stormline.core.statistics",
+    "StdDev": "stormline.core.statistics",
+    "Histogram": "stormline.core.statistics",
+    "First": "stormline.core.ordered",
+    "Last": "stormline.core.ordered",
+    "Collect": "stormline.core.ordered",
+    "Concat": "stormline.core.ordered",
+    "Distinct": "stormline.core.sketches",
+    "Quantiles": "stormline.core.sketches",
+    "TopK": "stormline.core.frequent",
     "Results": "stormline.connectors.results",
     "Stored": "stormline.connectors.versions",
     "StormlineError": "stormline.core.errors",
@@ -105,10 +123,24 @@ __all__ = [
     "calendar",
     "every",
     "Count",
+    "Sum",
+    "Min",
     "Max",
     "Mean",
-    "Min",
-    "Sum",
+    "Range",
+    "WeightedMean",
+    "AnyTrue",
+    "AllTrue",
+    "Variance",
+    "StdDev",
+    "Histogram",
+    "First",
+    "Last",
+    "Collect",
+    "Concat",
+    "Distinct",
+    "Quantiles",
+    "TopK",
     # reading what came out
     "Results",
     "Stored",

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stormline.core.aggregate import Aggregation, Count, Max, Mean, Min, Sum
@@ -50,6 +50,7 @@ def test_aggregates_of_decimals_are_exact(amounts: list[Decimal]) -> None:
     assert Decimal(sum(cents)).scaleb(-2) / len(cents) == result.mean
 
 
+@settings(deadline=None)
 @given(st.lists(decimals, min_size=1), st.lists(decimals, min_size=1))
 def test_a_state_that_was_written_and_read_goes_on(first: list[Decimal], more: list[Decimal]) -> None:
     """

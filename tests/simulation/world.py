@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import redis
@@ -52,13 +52,7 @@ class Output(msgspec.Struct, frozen=True):
 class Identities:
     """An aggregate that keeps the identity of each output it was given."""
 
-    result_is_state: ClassVar[bool] = True
-    field = "id"
-
-    def result_type(self, value: Any) -> Any:
-        return list[str]
-
-    state_type = result_type
+    value = "id"
 
     def create(self) -> list[str]:
         return []

@@ -62,9 +62,10 @@ def window(row: Row) -> str:
 
 def quotients(component_cls: Any) -> set[str]:
     """The aggregates of a keyed component whose digits may have no end."""
-    from stormline.core.aggregate import Mean
+    from stormline.core.aggregate import Mean, Variance, WeightedMean
 
-    return {name for name, aggregate in component_cls.aggregate.items() if isinstance(aggregate, Mean)}
+    endless = (Mean, Variance, WeightedMean)
+    return {name for name, aggregate in component_cls.aggregate.items() if isinstance(aggregate, endless)}
 
 
 def shown(value: Any, *, rounded: bool = False) -> str:

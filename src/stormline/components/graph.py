@@ -14,6 +14,7 @@ from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.process_bolt import ProcessBolt
 from stormline.components.window_bolt import WindowBolt
 from stormline.connectors.versions import Migrate, Version
+from stormline.core.own import said_aggregate
 from stormline.core.slot import SLOTS
 from stormline.core.window import windowers
 
@@ -65,7 +66,7 @@ def _component(spec: Any) -> dict[str, Any]:
         found |= {
             "window": [window.name for window in windowers(cls.window)],
             "time": cls.time,
-            "aggregate": {name: repr(aggregate) for name, aggregate in cls.aggregate.items()},
+            "aggregate": {name: said_aggregate(aggregate) for name, aggregate in cls.aggregate.items()},
             "triggered": callable(cls.trigger),
         }
     return found

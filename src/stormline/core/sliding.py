@@ -42,12 +42,10 @@ class SlidingWindows:
         """Below this watermark nothing closes and nothing is over."""
 
     def load(self, stored: LoadedWindow) -> None:
-        window = Window.loaded(self._rules, stored)
         if stored.name == self._pane_name:
-            self.windows[stored.start_ms] = window
+            self.windows[stored.start_ms] = Window.loaded(self._rules, stored)
         else:
-            window.rows = {}
-            self._shown[stored.end_ms] = window
+            self._shown[stored.end_ms] = Window.loaded(self._rules, stored, rows=False)
 
     def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
         offset, time_ms, value, key = row

@@ -87,16 +87,17 @@ class Window:
     """Keys with changes that a trigger by time has not sent yet."""
 
     @classmethod
-    def loaded(cls, rules: Rules, stored: LoadedWindow) -> Window:
-        """As the store has it."""
+    def loaded(cls, rules: Rules, stored: LoadedWindow, *, rows: bool = True) -> Window:
+        """As the store has it; without its rows where they are kept elsewhere: results do not tell all accumulators."""
         read = rules.aggregation.read
         window = cls(stored.id, Span(stored.start_ms, stored.end_ms), stored.final, stored.revision, changed=False)
-        window.rows = {k: read(stored.results.get(k), stored.states.get(k)) for k in stored.results | stored.states}
+        keys = stored.results.keys() | stored.states.keys()
+        window.rows = {k: read(stored.results.get(k), stored.states.get(k)) for k in keys} if rows else {}
         window.told = stored.final
         if isinstance(rules.trigger, When):
             window.fired = set(stored.results)
         elif rules.trigger is not None:
-            window.unsent = set(window.rows)
+            window.unsent = set(keys)
         return window
 
     def close(self, watermark_ms: int) -> bool:
