@@ -202,6 +202,15 @@ def test_what_would_poison_a_result_breaks_its_record(fields: dict[str, Any], ea
     assert (1, Decimal("0.01"), 0.5) == msgspec.structs.astuple(aggregation.result(before))
 
 
+def test_a_float_too_large_to_square_breaks_its_record() -> None:
+    """
+    Else merging two windows of finite values could give an infinite variance, with nobody to blame.
+    """
+    aggregation = Aggregation({"variance": Variance("ratio")}, Trade)
+    with pytest.raises(ValueError, match="too large for a variance"):
+        aggregation.add(None, trade(0, 1, ratio=1e141)[0])
+
+
 def test_the_largest_float_has_an_order_and_no_sum() -> None:
     """
     Where nothing is summed, every finite float is taken.
