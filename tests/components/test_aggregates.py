@@ -181,11 +181,23 @@ def test_aggregates_are_part_of_the_fingerprint() -> None:
 
 def test_all_faults_of_the_aggregates_are_told_when_it_is_wired() -> None:
     """
-    By the name of the bolt, one line each.
+    Those that need the schema, by the name of the bolt, one line each.
     """
-    wrong = {"total": Sum("price"), "users": Sum("user"), "key": Count(), "some": Collect(limit=0)}
+    wrong = {"total": Sum("price"), "users": Sum("user")}
     with pytest.raises(SettingsError) as caught:
         Driver(type("Mine", (WindowBolt,), {"window": tumbling("1s"), "aggregate": wrong}), schema=Trade)
 
     assert "Mine: " in str(caught.value)
-    assert 4 == len(str(caught.value).splitlines())
+    assert 2 == len(str(caught.value).splitlines())
+
+
+def test_all_other_faults_are_told_when_the_class_is_made() -> None:
+    """
+    With the place in the user's code.
+    """
+    wrong = {"key": Count(), "some": Collect(limit=0), "spread": Quantiles("amount", [50])}
+    with pytest.raises(SettingsError, match="'key' needs another name") as caught:
+        type("Mine", (WindowBolt,), {"window": tumbling("1s"), "aggregate": wrong})
+
+    told = ("limit = 0", "asks for the quantile 50", "test_aggregates.py")
+    assert [] == [part for part in told if part not in str(caught.value)]

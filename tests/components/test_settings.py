@@ -39,7 +39,7 @@ class Large(FilterBolt):
         (KafkaSpout, {"schema": dict}, "give a subclass of stormline.Record"),
         (KafkaSpout, {"max_batch": 0}, "give a whole number above 0"),
         (WindowBolt, {"agregate": {"n": Count()}}, "did you mean aggregate?"),
-        (WindowBolt, {"aggregate": {"n": 5}}, "no aggregate such as Count()"),
+        (WindowBolt, {"aggregate": {"n": 5}}, "the aggregate n is 5, which has no create, add, merge, result"),
         (WindowBolt, {"window": "1h"}, 'tumbling("1h")'),
         (WindowBolt, {"key": ()}, "give a field, a tuple of fields, or a function"),
         (WindowBolt, {"allowed_lateness": -1}, "allowed_lateness = -1"),

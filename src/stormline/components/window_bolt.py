@@ -10,7 +10,7 @@ from stormline.components.hosted import record_schema, required, text
 from stormline.components.keyed_bolt import KeyedBolt, task_faults
 from stormline.components.keys import flag, key_faults, key_setting
 from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
-from stormline.core.aggregate import Aggregate, Aggregation
+from stormline.core.aggregate import Aggregate, Aggregation, aggregate_faults
 from stormline.core.duration import duration_ms
 from stormline.core.errors import SettingsError
 from stormline.core.record import Record
@@ -43,9 +43,9 @@ def _time(value: Any) -> None:
 def _aggregates(value: Any) -> None:
     if not isinstance(value, dict) or not value:
         raise ValueError('give a dict of aggregates by name, such as {"trades": Count()}')
-    for name, aggregate in value.items():
-        if not isinstance(name, str) or not callable(getattr(aggregate, "add", None)):
-            raise ValueError(f'{name!r} is {aggregate!r}, which is no aggregate such as Count() or Sum("amount")')
+    faults = aggregate_faults(value)
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 class WindowBolt(KeyedBolt):
