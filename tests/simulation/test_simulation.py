@@ -3,20 +3,24 @@
 I1 each output is counted once or late once. I2 nothing within the bound is late. I3 a final window changes only with a
 higher revision. I4 nothing is claimed or committed that the server does not hold. I5 a spout does not run away from its
 frontier. I6 when faults stop, everything comes to its end, and no alarm was false. I7 where no record came behind the
-bound, the windows are those of one pass over all outputs.
+bound, the windows are those of one pass over all outputs. I8 each final row and late record is sent on, and what comes
+again under its identity is the same.
 """
 
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any
 
 import pytest
 from simulation.world import Server, Violation, World
 
 from stormline.connectors import redis_commands
+from stormline.core.deliveries import Deliveries
 from stormline.core.frontier import Frontier
 from stormline.core.included import Included
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held
+from stormline.core.outbox import Outbox
 from stormline.core.progress import ProgressView
 from stormline.core.source import Source
 
@@ -105,19 +109,63 @@ def _closes_before_all_are_heard(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ProgressView, "complete", property(lambda view: bool(view._claims)))
 
 
+def _takes_what_was_lost_for_delivered(patch: pytest.MonkeyPatch) -> None:
+    hear = Deliveries.hear
+
+    def all_arrived(deliveries: Deliveries, progress: Any) -> Any:
+        arrived, lost = hear(deliveries, progress)
+        return arrived + lost, []
+
+    patch.setattr(Deliveries, "hear", all_arrived)
+
+
+def _sends_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    take = Outbox.take
+
+    def early(outbox: Outbox) -> Any:
+        outputs, delivered = take(outbox)
+        outbox.stored(outputs)
+        return outputs, delivered
+
+    patch.setattr(Outbox, "take", early)
+
+
+def _forgets_what_was_to_be_sent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outbox, "__init__", partialmethod(_without_stored, Outbox.__init__))
+
+
+def _without_stored(outbox: Outbox, init: Any, next_number: int = 0, stored: Any = None) -> None:
+    init(outbox, next_number)
+
+
+def _sends_older_changes_last(patch: pytest.MonkeyPatch) -> None:
+    begin = KeyedState._begin
+
+    def reversed_changes(state: KeyedState, *args: Any) -> Any:
+        flush = begin(state, *args)
+        flush.windows.reverse()
+        return flush
+
+    patch.setattr(KeyedState, "_begin", reversed_changes)
+
+
 @pytest.mark.parametrize(
     ("defect", "invariants"),
     [
+        (_takes_what_was_lost_for_delivered, "I8"),
+        (_sends_before_it_is_durable, "I8"),
+        (_forgets_what_was_to_be_sent, "I8 I6"),
+        (_sends_older_changes_last, "I1 I3 I4 I6 I7 I8"),
         (_acks_on_arrival, "I4"),
         (_commits_what_was_read, "I4"),
         (_forgets_what_is_included, "I1 I3"),
         (_prunes_without_a_floor, "I1 I3"),
         (_confuses_lanes, "I4 I1"),
         (_takes_its_own_tuples_for_all, "I4 I1"),
-        (_takes_older_flushes, "I1 I3 I4 I6"),
-        (_takes_flushes_of_anyone, "I1 I3 I4 I6"),
-        (_ignores_what_is_unacked, "I2 I3 I7"),
-        (_closes_before_all_are_heard, "I2 I3 I7"),
+        (_takes_older_flushes, "I1 I3 I4 I6 I8"),
+        (_takes_flushes_of_anyone, "I1 I3 I4 I6 I8"),
+        (_ignores_what_is_unacked, "I2 I3 I7 I8"),
+        (_closes_before_all_are_heard, "I2 I3 I7 I8"),
     ],
 )
 def test_a_broken_rule_is_found(

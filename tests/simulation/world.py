@@ -26,7 +26,7 @@ from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held
-from stormline.core.progress import Progress, ProgressView
+from stormline.core.progress import PROGRESS_FIELDS, Progress, ProgressView, Told
 from stormline.core.requests import Applied, Counted, Counts, Enter, Flush, Load, Loaded, Mark, Refused, Reply, Unknown
 from stormline.core.slot import key_column, key_text, owned_slots, owner_index, slot_of
 from stormline.core.source import Limits, Source
@@ -36,6 +36,7 @@ from stormline.core.window import CountWindow, Sliding, Tumbling, count_window, 
 
 APP, SIZE_MS, STEP_MS = "sim", 10, 50
 KEYS = range(5)
+TOLD = PROGRESS_FIELDS[0]
 WINDOWS = (Tumbling(SIZE_MS), sliding("10ms", "2ms"), sliding("9ms", "6ms"), session("4ms"), count_window(3))
 
 
@@ -92,7 +93,18 @@ class Spout:
         self.world, self.index, self.run, self.alive = world, index, world.run, True
         self.source = Source("S", index, f"s{world.number()}", world.limits)
         self.marked: dict[str, int] = {}
+        self.told = Told()
         self.discover()
+
+    def ended(self, message_id: str, *, acked: bool) -> None:
+        """The tree of a tuple is acked, or failed."""
+        kind, _, sequence = message_id.partition("/")
+        if kind == TOLD:
+            self.told.came_to(int(sequence), arrived=acked)
+        elif acked:
+            self.source.ack(message_id)
+        else:
+            self.source.fail(message_id, self.world.now_ms)
 
     def discover(self) -> None:
         """Take up the partitions that are known now (S1). Records of one that was not known at the beginning may be
@@ -135,15 +147,16 @@ class Spout:
 
     def progress(self) -> None:
         world = self.world
-        progress = self.source.progress(world.now_ms)
+        progress = self.told.stamp(self.source.progress(world.now_ms))
         for claim in progress.claims:
             world.check_durable(claim.partition, claim.frontier, "a claim")
             if claim.idle:
                 p = int(claim.partition[2:])
                 world.idle_from[p] = min(world.idle_from[p], claim.position)
+        root = world.root(self, f"{TOLD}/{progress.sequence}")
         for index in range(world.tasks):
             for _ in range(1 + (world.random.random() < 0.1)):
-                world.send("K", index, progress, set(), self.run)
+                world.send("K", index, progress, {root}, self.run)
 
     def commit(self) -> None:
         """Redis first (S5); the commit itself takes its time, and the last writer wins."""
@@ -182,6 +195,10 @@ class Task:
     def take(self, values: Any, roots: set[int], tup: int) -> None:
         if isinstance(values, Progress):
             self.state.observe(values)
+            for stream, output in self.state.send(values):
+                self.world.send("D", 0, (stream, output), roots, self.run)
+            if self.world.draining or self.world.random.random() > 0.05:
+                self.world.ack(roots, tup)
             return
         held = Held((roots, tup))
         broken = self.state.apply(values, held)
@@ -234,12 +251,12 @@ class Ack:
 
     def __call__(self) -> None:
         if self.spout.alive:
-            self.spout.source.ack(self.message_id)
+            self.spout.ended(self.message_id, acked=True)
 
     def time_out(self) -> None:
         """It was lost: the spout's own pending map tells it so."""
         if self.spout.alive:
-            self.spout.source.fail(self.message_id, self.world.now_ms)
+            self.spout.ended(self.message_id, acked=False)
 
 
 class World:
@@ -259,6 +276,7 @@ class World:
         idle_after_ms = 200 if random.random() < 0.25 else None
         self.limits = Limits(self.out_of_order_ms, random.randint(6, 30), random.randint(4, 20), idle_after_ms)
         self.rules = Rules("K", (self.windower,), Aggregation({"ids": Identities()}, Output), self.lateness_ms)
+        self.rules = self.rules._replace(streams=frozenset({"final", "late"}))
         self.logs = [self._log(random.randint(3, 14)) for _ in range(partitions)]
         self.gaps = [{o for o in range(len(log)) if random.random() < 0.1} for log in self.logs]
         self.known = self.known_at_first = partitions if random.random() < 0.7 else 1
@@ -278,6 +296,7 @@ class World:
         self.slots = {slot_of(key_text(key)) for key in KEYS}
         self.net: list[Callable[[], None]] = []
         self.roots: dict[int, tuple[Spout, str, set[int]]] = {}
+        self.delivered: dict[str, tuple[str, list[Any]]] = {}
         self.ghosts: list[Flush] = []
         self.zombies: list[Spout | Task] = []
         self.draining = False
@@ -327,10 +346,21 @@ class World:
         if to == "M":
             self.stateless(values, roots, tup)
             return
+        if to == "D":
+            if self.draining or self.random.random() > 0.1:
+                self.sink(*values)
+                self.ack(roots, tup)
+            return
         zombies = [z for z in self.zombies if isinstance(z, Task) and z.alive and z.run == run and z.index == index]
         task = self.random.choice(zombies) if zombies and self.random.random() < 0.3 else self.keyed_tasks[index]
         if task.alive:
             task.take(values, roots, tup)
+
+    def sink(self, stream: str, values: list[Any]) -> None:
+        """Whoever reads the results: what comes again under its identity must be the same."""
+        identity = values[-1]
+        before = self.delivered.setdefault(identity, (stream, values))
+        self.expect(before == (stream, values), f"I8: {identity} was {before}, comes again as {values}")
 
     def stateless(self, batch: Batch, roots: set[int], tup: int) -> None:
         """Outputs of one origin for one slot stay together; everything else may be cut anywhere (B1)."""
@@ -374,7 +404,7 @@ class World:
         for root in roots & self.roots.keys():
             spout, message_id, _ = self.roots.pop(root)
             if spout.alive:
-                spout.source.fail(message_id, self.now_ms)
+                spout.ended(message_id, acked=False)
 
     # the outside world
 
@@ -566,12 +596,14 @@ class World:
         entries = [entry for slot in self.slots for entry, _ in self.windows(slot).values()]
         ended = all(spout.source.ended or not spout.source.partitions for spout in self.spout_tasks)
         closed = isinstance(self.windower, CountWindow) or all(entry["state"] == "final" for entry in entries)
-        return ended and not self.roots and closed and not self.in_panes()
+        sent = not any(self.server.client.hlen(f"{{{APP}:K:{slot}}}:outputs") for slot in self.slots)
+        return ended and closed and sent and not self.in_panes()
 
     def check(self) -> None:
         counted, late = self.effects()
         if all(self.in_time(output) for output in self.expected):
             self.check_windows()
+        self.check_delivered(late)
         for output, time_ms in self.expected.items():
             times, lates = counted.count(output), late.count(output)
             self.expect(times + lates == 1, f"I1: {output} was counted {times} times and late {lates} times")
@@ -608,3 +640,30 @@ class World:
         if isinstance(self.windower, CountWindow):
             expected = {(key, size) for key, size in expected}
         self.expect(found == expected, f"I7: not the windows of one pass: {found ^ expected}")
+
+    def check_delivered(self, late: list[str]) -> None:
+        """Each final row that the server holds was sent as it is, and each late record."""
+        finals: dict[Any, tuple[int, frozenset[str]]] = {}
+        for stream, (_, key, *rest) in self.delivered.values():
+            if stream == "final":
+                start, end, revision, ids, _ = rest
+                sent = revision, frozenset(ids)
+                # Of count windows two may begin and end together.
+                at: Any = sent[1] if isinstance(self.windower, CountWindow) else (key_text(key), start, end)
+                finals[at] = max(sent, finals.get(at, sent), key=_revision)
+        for slot in self.slots:
+            tag = f"{{{APP}:K:{slot}}}"
+            for field, entry in self.server.client.hgetall(f"{tag}:windows").items():
+                span = msgspec.json.decode(entry)
+                for key, row in self.server.client.hgetall(f"{tag}:w:{field.decode()}").items():
+                    ids = frozenset(msgspec.json.decode(row)["ids"])
+                    at = ids if isinstance(self.windower, CountWindow) else (key.decode(), span["start"], span["end"])
+                    found = finals.get(at, (None, None))[1]
+                    told = f"I8: the final row {key!r} of {span} has {ids}, sent was {found}"
+                    self.expect(span["state"] == "open" or found == ids, told)
+        sent_late = {values[5]["id"] for stream, values in self.delivered.values() if stream == "late"}
+        self.expect(set(late) <= sent_late, f"I8: late and not sent: {set(late) - sent_late}")
+
+
+def _revision(sent: tuple[int, frozenset[str]]) -> int:
+    return sent[0]

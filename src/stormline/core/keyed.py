@@ -274,7 +274,8 @@ class KeyedState:
     def _begin(self, number: int, slot: KeyedSlot, now_ms: int) -> Flush:
         slot.sequence += 1
         slot.dirty = False
-        changes, slot.unconfirmed = slot.unconfirmed, []
+        changes = [*slot.unconfirmed]  # a list of its own: an earlier flush with these may be on its way still
+        slot.unconfirmed = []
         for table in slot.tables:
             changes += table.take(slot.outbox, slot.watermark_ms)
         if any(change.stage in ("done", "gone") for change in changes):

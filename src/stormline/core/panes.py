@@ -31,6 +31,12 @@ class Panes:
         self._stale: set[str] = set()
         """Keys of which a pane before the end has changed."""
 
+    def clear(self) -> None:
+        """There is no pane any more: neither is there anything to be remembered of one."""
+        self._front, self._back = {}, {}
+        self._start_ms = self._middle_ms = self._end_ms = 0
+        self._stale.clear()
+
     def changed(self, start_ms: int, keys: Iterable[str]) -> None:
         """These rows of the pane are others than before."""
         if start_ms < self._end_ms:

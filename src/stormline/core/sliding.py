@@ -98,6 +98,8 @@ class SlidingWindows:
         for start_ms in [start for start in self.windows if self._last_end_ms(start) <= over_ms]:
             pane = self.windows.pop(start_ms)
             changes.append(WindowChange(self._pane_name, pane.id, *pane.span, True, 0, {}, {}, "gone"))
+        if not self.windows:
+            self._panes.clear()
         return changes
 
     def _changed(self, over_ms: int) -> dict[int, set[str]]:
