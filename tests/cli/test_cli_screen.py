@@ -113,7 +113,7 @@ def test_what_a_keyed_component_did_is_told_with_its_late_records() -> None:
 
 def row(key: object, start_ms: int, amount: str) -> Row:
     values = {"purchases": 1, "amount": amount, "mean": "0.3333333333333333333333333333"}
-    return Row("monthly", key, start_ms, start_ms + 1, "final", 0, values)
+    return Row("monthly", key, start_ms, start_ms + 1, "final", 0, values, "tumbling-1ms")
 
 
 def test_the_best_window_is_that_with_the_largest_sum_and_its_best_keys_come_first() -> None:
@@ -140,9 +140,9 @@ def test_a_table_rounds_only_quotients() -> None:
 
 def test_a_json_line_has_iso_times_and_decimals_as_texts() -> None:
     """What `results --json` prints of a row, letter by letter."""
-    assert json_line(Row("daily", None, MARCH_MS, APRIL_MS, "open", 2, {"amount": "1.10"})) == (
-        b'{"component":"daily","key":null,"start":"1997-03-01T00:00:00Z","end":"1997-04-01T00:00:00Z",'
-        b'"state":"open","revision":2,"amount":"1.10"}'
+    assert json_line(Row("daily", None, MARCH_MS, APRIL_MS, "open", 2, {"amount": "1.10"}, "month-UTC")) == (
+        b'{"component":"daily","key":null,"window":"month-UTC","start":"1997-03-01T00:00:00Z",'
+        b'"end":"1997-04-01T00:00:00Z","state":"open","revision":2,"amount":"1.10"}'
     )
 
 

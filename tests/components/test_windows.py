@@ -241,7 +241,7 @@ def test_what_is_late_is_sent_and_kept_with_its_origin() -> None:
     feed(tried, 1, 200, 300)
     feed(tried, 5)
     (late,) = sent(tried, "late")
-    assert ("ann", 5, 3, {"at": 5, "amount": 1, "user": "ann"}) == (
+    assert ("ann", 5, 3, '{"at":5,"amount":1,"user":"ann"}') == (
         late["key"],
         late["time_ms"],
         late["offset"],
@@ -378,3 +378,53 @@ def test_what_makes_no_window_is_told(make: Any, told: str) -> None:
     with pytest.raises((ValueError, SettingsError)) as caught:
         make()
     assert told in str(caught.value)
+
+
+class Touchy:
+    """The sum, which cannot be merged with more than a hundred."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def create(self) -> int:
+        return 0
+
+    def add(self, accumulator: int, sale: Any) -> int:
+        return accumulator + int(sale.amount)
+
+    def merge(self, left: int, right: int) -> int:
+        if left > 100 or right > 100:
+            raise ValueError("too much to merge")
+        return left + right
+
+    def result(self, accumulator: int) -> int:
+        return accumulator
+
+
+def test_a_merge_that_raises_costs_one_key_its_row() -> None:
+    """
+    At a flush no record is to blame: a dead letter names key and window, other keys have their rows, nothing stops.
+    """
+    tried = driver(sliding("20ms", "10ms"), aggregate={"n": Touchy("amount")})
+    for user, amount in (("ann", 5), ("bob", 200), ("cyd", 7)):
+        tried.send(Sale(5, amount, user))
+        tried.send(Sale(15, 1, user))
+    tried.end()
+    rows = {(row.key, row.start_ms): row.values["n"] for row in tried.results()}
+    assert {("ann", 0): 6, ("cyd", 0): 8} == {place: n for place, n in rows.items() if place[1] == 0}
+    letters = [str(letter) for letter in tried.dead_letters("bolt")]
+    assert letters
+    assert all("too much to merge; it was merge, for the window" in letter for letter in letters)
+    assert all('key "bob"' in letter for letter in letters)
+
+
+def test_a_session_whose_merge_raises_sets_the_record_aside() -> None:
+    """
+    The record that would join two sessions is broken; the two stay as they were.
+    """
+    tried = driver(session("10ms"), aggregate={"n": Touchy("amount")})
+    for at, amount in ((0, 200), (15, 3), (8, 1)):
+        tried.send(Sale(at, amount))
+    tried.end()
+    assert [(0, 200), (15, 3)] == [(row.start_ms, row.values["n"]) for row in tried.results()]
+    assert 1 == len(tried.dead_letters())

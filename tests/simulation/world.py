@@ -647,7 +647,7 @@ class World:
         for stream, (_, key, *rest) in self.delivered.values():
             if stream == "final":
                 start, end, revision, ids, _ = rest
-                sent = revision, frozenset(ids)
+                sent = revision, frozenset(msgspec.json.decode(ids))
                 # Of count windows two may begin and end together.
                 at: Any = sent[1] if isinstance(self.windower, CountWindow) else (key_text(key), start, end)
                 finals[at] = max(sent, finals.get(at, sent), key=_revision)
@@ -661,7 +661,9 @@ class World:
                     found = finals.get(at, (None, None))[1]
                     told = f"I8: the final row {key!r} of {span} has {ids}, sent was {found}"
                     self.expect(span["state"] == "open" or found == ids, told)
-        sent_late = {values[5]["id"] for stream, values in self.delivered.values() if stream == "late"}
+        sent_late = {
+            msgspec.json.decode(values[5])["id"] for stream, values in self.delivered.values() if stream == "late"
+        }
         self.expect(set(late) <= sent_late, f"I8: late and not sent: {set(late) - sent_late}")
 
 

@@ -86,6 +86,8 @@ def plan(project: Project, said: Options) -> Plan:
     if stateful:
         tracked = reads_results(loaded.topology)
         conf = {"stormline.bounded": False, **conf, **servers, "stormline.app": app, "stormline.tracked": tracked}
+        if tracked:  # a result that is a long float is one of these to Storm, and may go to another worker
+            conf.setdefault("topology.kryo.register", ["java.math.BigDecimal"])
     return Plan(loaded, app, env, nimbus, python, requirements, stateful, conf, struct)
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from stormline.cli.screen import aligned, date
+from stormline.core.table import KEYED_STATE
 
 if TYPE_CHECKING:
     from stormline.connectors.results import Row
@@ -21,6 +22,7 @@ def json_line(row: Row) -> bytes:
         {
             "component": row.component,
             "key": row.key,
+            "window": row.window,
             "start": iso(row.start_ms),
             "end": iso(row.end_ms),
             "state": row.state,
@@ -43,14 +45,19 @@ def table(rows: Iterable[Row], *, rounded: Collection[str] = ()) -> list[str]:
         return []
     names = list(listed[0].values)
     keyed = any(row.key is not None for row in listed)
-    headings = ["window"] + ["key"] * keyed + names + ["state", "rev"]
+    windowed = any(row.window != KEYED_STATE for row in listed)
+    several = len({row.window for row in listed}) > 1
+    of_keys = any(row.window.startswith(("session", "count")) for row in listed)
+    headings = ["window"] * windowed + ["end"] * of_keys + ["kind"] * several + ["key"] * keyed + names
     return aligned(
-        headings,
+        headings + ["state", "rev"] * windowed,
         [
-            [window(row)]
+            [window(row)] * windowed
+            + [date(row.end_ms)] * of_keys
+            + [row.window] * several
             + [shown(row.key)] * keyed
             + [shown(row.values.get(name), rounded=name in rounded) for name in names]
-            + [row.state, str(row.revision)]
+            + [row.state, str(row.revision)] * windowed
             for row in listed
         ],
     )
@@ -65,7 +72,9 @@ def quotients(component_cls: Any) -> set[str]:
     from stormline.core.aggregate import Mean, Variance, WeightedMean
 
     endless = (Mean, Variance, WeightedMean)
-    return {name for name, aggregate in component_cls.aggregate.items() if isinstance(aggregate, endless)}
+    return {
+        name for name, aggregate in getattr(component_cls, "aggregate", {}).items() if isinstance(aggregate, endless)
+    }
 
 
 def shown(value: Any, *, rounded: bool = False) -> str:

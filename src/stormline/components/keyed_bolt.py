@@ -16,7 +16,7 @@ from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted
 from stormline.components.keys import keys_of
-from stormline.components.outputs import broken_reason
+from stormline.components.outputs import broken_reason, raised_where
 from stormline.components.plain_tuples import NO_PARTITION, UNTOLD, PlainInput, SeenTimes, carries_batch
 from stormline.components.wiring import PROGRESS, resolve
 from stormline.core.batch import Batch
@@ -295,13 +295,14 @@ class KeyedBolt(Hosted, streamparse.Bolt):
     def _report(self, state: KeyedState) -> None:
         """What user code raised where no record is to blame: it goes to the dead letters, what is counted stays."""
         faults, state.faults = state.faults, []
+        component = self.host.context.component
         for fault in faults:
             self._status.broken += 1
             self._dead.send(
                 Origin(NO_PARTITION, 0),
                 key=fault.key.encode(),
                 value=None,
-                reason=broken_reason(self.host.context.component, fault.what, fault.error),
+                reason=f"{raised_where(component, fault.error)}; it was {fault.what}, key {fault.key}",
                 error=fault.error,
                 attempts=1,
                 settled=lambda: None,

@@ -51,10 +51,15 @@ class Outputs:
 
 def broken_reason(component: str, value: Any, error: Exception) -> str:
     """Component, function with file and line, what was raised, what came."""
+    return f"{raised_where(component, error)}; the record was {value!r}"
+
+
+def raised_where(component: str, error: Exception) -> str:
+    """Component, function with file and line, what was raised."""
     place = ""
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         place = f"{code.co_qualname} ({code.co_filename}:{trace.tb_lineno})"
         trace = trace.tb_next
-    return f"{component}: {place} raised {type(error).__name__}: {error}; the record was {value!r}"
+    return f"{component}: {place} raised {type(error).__name__}: {error}"

@@ -23,7 +23,9 @@ class Deliveries:
     def sent(self, progress: Progress, outputs: Numbers) -> None:
         """These were emitted anchored to this progress tuple."""
         _, under = self._under[progress.spout, progress.task]
-        under[progress.sequence] = outputs
+        known = under.setdefault(progress.sequence, {})  # the same progress may come twice
+        for slot, numbers in outputs.items():
+            known[slot] = [*known.get(slot, ()), *numbers]
 
     def hear(self, progress: Progress) -> tuple[list[Numbers], list[Numbers]]:
         """(What has arrived, what is to be sent again) by what this progress says."""

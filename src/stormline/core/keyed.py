@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from operator import lt
 from typing import Any
 
-import msgspec
-
 from stormline.core.aligned import Aligned
 from stormline.core.batch import Batch
 from stormline.core.cells import Cells
@@ -342,7 +340,7 @@ class KeyedState:
                 numbers[number] = list(due)
                 for at, output in due.items():
                     identity = f"{self.rules.component}/{number}/{at}"
-                    outputs.append((output.stream, [*msgspec.json.decode(output.values), identity]))
+                    outputs.append((output.stream, [*output.flat(), identity]))
         if progress is not None and numbers:
             self._deliveries.sent(progress, numbers)
         elif progress is None:

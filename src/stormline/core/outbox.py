@@ -22,6 +22,12 @@ class Output(msgspec.Struct, array_like=True, frozen=True):
     values: msgspec.Raw
     """JSON of the list of values, without the last one, its identity."""
 
+    def flat(self) -> list[Any]:
+        """The values; what is a list or an object among them as its JSON text: Storm's workers cannot send each other
+        nested values."""
+        values: list[Any] = msgspec.json.decode(self.values)
+        return [written(value).decode() if isinstance(value, list | dict) else value for value in values]
+
 
 class Fault(NamedTuple):
     """User code raised, and no record is to blame for it: a condition at a flush, a timer."""

@@ -45,7 +45,7 @@ class Panes:
     def all_rows(self, start_ms: int, end_ms: int) -> Rows:
         """The rows of all keys in a window that closes."""
         if start_ms < self._start_ms or end_ms < self._end_ms:
-            return self._direct(None, start_ms, end_ms)
+            return self.direct(None, start_ms, end_ms)
         if start_ms >= self._middle_ms:
             self._begin(start_ms, end_ms)
         else:
@@ -69,7 +69,7 @@ class Panes:
     def rows(self, keys: Iterable[str], start_ms: int, end_ms: int) -> Rows:
         """The rows of some keys in any window; those that have none are left out."""
         if start_ms < self._start_ms or end_ms < self._end_ms:
-            return self._direct(set(keys), start_ms, end_ms)
+            return self.direct(set(keys), start_ms, end_ms)
         rows: Rows = {}
         loose = self._between(max(self._end_ms, start_ms), end_ms)
         for key in keys:
@@ -81,7 +81,7 @@ class Panes:
                 parts.append(self._back[key])
             parts += [pane.rows[key] for pane in loose if key in pane.rows]
             if key in self._back and start_ms > self._middle_ms:
-                return self._direct(set(keys), start_ms, end_ms)
+                return self.direct(set(keys), start_ms, end_ms)
             if parts:
                 rows[key] = self._total(parts)
         return rows
@@ -109,7 +109,12 @@ class Panes:
         if parts:
             self._back[key] = self._total(parts)
 
-    def _direct(self, keys: set[str] | None, start_ms: int, end_ms: int) -> Rows:
+    def keys(self, start_ms: int, end_ms: int) -> set[str]:
+        """All keys in a window."""
+        return set().union(*(pane.rows for pane in self._between(start_ms, end_ms)))
+
+    def direct(self, keys: set[str] | None, start_ms: int, end_ms: int) -> Rows:
+        """The rows of all keys (None) or of some, by nothing that is remembered."""
         rows: Rows = {}
         for pane in self._between(start_ms, end_ms):
             self._add(rows, pane.rows if keys is None else {key: pane.rows[key] for key in keys & pane.rows.keys()})

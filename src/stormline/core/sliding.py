@@ -7,7 +7,7 @@ of order, and not one for each window that it is in. When a window closes, all i
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from stormline.core.aggregate import Accumulators
@@ -131,7 +131,7 @@ class SlidingWindows:
         if window.final and keys:
             window.revision += 1
         window.final = end_ms <= self._closed_ms
-        rows = self._panes.all_rows(*span) if keys is None else self._panes.rows(keys, *span)
+        rows = self._rows(keys, span, outbox)
         if isinstance(rules.trigger, When):
             rows = {key: row for key, row in rows.items() if self._fires(window, key, row, outbox)}
         send_changes(rules, self._windower, window, rows, outbox)
@@ -148,6 +148,21 @@ class SlidingWindows:
             "done" if end_ms <= over_ms else "live",
         )
 
+    def _rows(self, keys: set[str] | None, span: Span, outbox: Outbox) -> dict[str, Accumulators]:
+        """Merged from the panes, of all keys (None) or of some; without those for which a user's own merge raises."""
+        panes = self._panes
+        try:
+            return panes.all_rows(*span) if keys is None else panes.rows(keys, *span)
+        except Exception:  # user code may raise anything: once more, key by key, to find for whom
+            panes.clear()
+        rows: dict[str, Accumulators] = {}
+        for key in panes.keys(*span) if keys is None else keys:
+            try:
+                rows |= panes.direct({key}, *span)
+            except Exception as error:  # the same
+                outbox.faults.append(Fault(key, f"merge, for the window {span}", error))
+        return rows
+
     def _fires(self, window: Window, key: str, row: Accumulators, outbox: Outbox) -> bool:
         """The condition of the trigger holds or has held. Asked when a row is written, not for each record."""
         if key not in window.fired:
@@ -163,7 +178,7 @@ class SlidingWindows:
     def send_unsent(self, outbox: Outbox) -> bool:
         sent = False
         for window in self._shown.values():
-            rows: Mapping[str, Accumulators] = self._panes.rows(window.unsent, *window.span)
+            rows = self._rows(window.unsent, window.span, outbox)
             sent |= send_unsent(self._rules, self._windower, window, rows, outbox)
         return sent
 
