@@ -67,7 +67,8 @@ def rows(file: Path = FILE) -> dict[str, list[dict[str, Any]]]:
 
 def _row(component: str, key: int | None, start: date, end: date) -> dict[str, Any]:
     times = {"start": f"{start}T00:00:00Z", "end": f"{end}T00:00:00Z"}
-    return {"component": component, "key": key, **times, "state": "final", "revision": 0}
+    window = "day-UTC" if component == "daily" else "month-UTC"
+    return {"component": component, "key": key, "window": window, **times, "state": "final", "revision": 0}
 
 
 def _month(month: str) -> tuple[date, date]:
