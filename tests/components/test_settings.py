@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stormline import Count, FilterBolt, KafkaSpout, Record, SettingsError, Sum, Topology, WindowBolt, tumbling
+from stormline.components.graph import version
 
 
 class Trade(Record):
@@ -105,7 +106,11 @@ def _below_a_keyed_bolt() -> object:
 
 
 def _more_tasks_than_slots() -> object:
-    return PerUser.spec(inputs=[Trades.spec()], par=65)
+    class Wide(Topology):
+        trades = Trades.spec()
+        users = PerUser.spec(inputs=[trades], par=65)
+
+    return version(Wide)
 
 
 @pytest.mark.parametrize(

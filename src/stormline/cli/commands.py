@@ -10,7 +10,21 @@ from typing import Any
 
 import click
 
-from stormline.cli import bench, cluster, controls, listing, log_level, results, resume, run, stats, submit, tail, tests
+from stormline.cli import (
+    bench,
+    cluster,
+    controls,
+    listing,
+    log_level,
+    reslot,
+    results,
+    resume,
+    run,
+    stats,
+    submit,
+    tail,
+    tests,
+)
 from stormline.cli import update_virtualenv as virtualenv
 from stormline.core.errors import StormlineError
 
@@ -80,7 +94,7 @@ def sparse(ctx: click.Context, debug: bool, project: Path | None) -> None:
     ctx.obj = (project or Path(os.getcwd())).resolve()
 
 
-_VERBS: list[Callable[..., Any]] = [run.run, results.results, resume.resume]
+_VERBS: list[Callable[..., Any]] = [run.run, results.results, resume.resume, reslot.reslot]
 _VERBS += [submit.submit, submit.jar, cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
 _VERBS += [listing.list_, controls.kill, controls.activate, controls.deactivate, controls.rebalance, stats.stats]
 _VERBS += [tail.tail, tail.logs, tail.remove_logs, log_level.log_level, listing.worker_uptime, listing.slot_usage]

@@ -17,7 +17,8 @@ from stormline.cli.storm_conf import faults_of, servers_conf, storm_conf
 from stormline.cli.worker_python import WorkerPython, asked_here, worker_python
 from stormline.cluster import commands, deploy, jar, nimbus_settings
 from stormline.cluster.nimbus_settings import NimbusSettings
-from stormline.components.graph import reads_results
+from stormline.components.graph import reads_results, slots
+from stormline.components.keys import SLOTS_KEY
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def plan(project: Project, said: Options) -> Plan:
     if stateful:
         tracked = reads_results(loaded.topology)
         conf = {"stormline.bounded": False, **conf, **servers, "stormline.app": app, "stormline.tracked": tracked}
+        conf[SLOTS_KEY] = found(lambda: slots(loaded.topology))
         if tracked:  # a result that is a long float is one of these to Storm, and may go to another worker
             conf.setdefault("topology.kryo.register", ["java.math.BigDecimal"])
     return Plan(loaded, app, env, nimbus, python, requirements, stateful, conf, struct)

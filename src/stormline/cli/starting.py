@@ -15,7 +15,8 @@ from stormline.cli.running import Running
 from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
 from stormline.cli.settings import of_a_run, with_environment
-from stormline.components.graph import migrations, reads_results, version
+from stormline.components.graph import migrations, reads_results, slots, version
+from stormline.components.keys import SLOTS_KEY
 from stormline.connectors.kafka import FED, delete_topic, ensure_topic, reset_group
 from stormline.connectors.redis import begin_run, clear, connect, require_durable
 from stormline.engine.clock import WallClock
@@ -71,6 +72,7 @@ def start_up(
         "stormline.app": loaded.app,
         "stormline.bounded": bool(feeds) and not said.follow,
         "stormline.tracked": reads_results(loaded.topology),
+        SLOTS_KEY: slots(loaded.topology),
     }
     client = None
     if stateful:

@@ -11,26 +11,41 @@ import json
 from typing import Any, get_type_hints
 
 from stormline.components.keyed_bolt import KeyedBolt
+from stormline.components.keys import SLOTS_KEY, slots_of_conf
 from stormline.components.process_bolt import ProcessBolt
 from stormline.components.window_bolt import WindowBolt
 from stormline.connectors.versions import Migrate, Version
+from stormline.core.errors import SettingsError
 from stormline.core.own import said_aggregate
-from stormline.core.slot import SLOTS
 from stormline.core.window import windowers
 
 
 def graph_fingerprint(topology: Any) -> str:
     """A hash over components, streams, groupings, keys, windows, aggregates and schemas of a `Topology` class."""
     components = sorted((_component(spec) for spec in topology.specs), key=lambda component: str(component["name"]))
-    text = json.dumps({"slots": SLOTS, "components": components}, sort_keys=True)
+    text = json.dumps({"slots": slots(topology), "components": components}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def slots(topology: Any) -> int:
+    """Over how many slots its keys are spread. Raises SettingsError: fewer than a bolt has tasks."""
+    count = slots_of_conf(topology.config)
+    faults = [
+        f"{spec.name} has par = {spec.par}, but there are {count} slots to share; a task would have none "
+        f'(config = {{"{SLOTS_KEY}": …}} in the topology says how many there are)'
+        for spec in topology.specs
+        if issubclass(spec.component_cls, KeyedBolt) and isinstance(spec.par, int) and spec.par > count
+    ]
+    if faults:
+        raise SettingsError(*faults)
+    return count
 
 
 def version(topology: Any) -> Version:
     """The topology as its stored state depends on it."""
     described = {spec.name: _component(spec) for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)}
     states = {name: {part: found[part] for part in found if part not in _WIRING} for name, found in described.items()}
-    return Version(graph_fingerprint(topology), json.loads(json.dumps(states)))
+    return Version(graph_fingerprint(topology), json.loads(json.dumps(states)), slots(topology))
 
 
 def migrations(topology: Any) -> dict[str, Migrate]:

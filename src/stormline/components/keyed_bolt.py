@@ -8,14 +8,13 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from functools import partial
-from typing import Any
 
 import streamparse
 
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted
-from stormline.components.keys import keys_of
+from stormline.components.keys import keys_of, slots_of_conf
 from stormline.components.outputs import broken_reason, raised_where
 from stormline.components.plain_tuples import NO_PARTITION, UNTOLD, PlainInput, SeenTimes, carries_batch
 from stormline.components.wiring import PROGRESS, resolve
@@ -27,7 +26,7 @@ from stormline.core.keyed_slot import Held
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.record import Origin
 from stormline.core.requests import Counted, Counts, Flush, Gone, Load, Loaded, Refused, Reply
-from stormline.core.slot import SLOTS, Key, owned_slots
+from stormline.core.slot import Key, owned_slots
 from stormline.core.status import Status
 from stormline.core.table import Rules
 
@@ -41,13 +40,6 @@ LOOK_AGAIN_MS = 5_000
 """Whether a halt is over."""
 CLOCK_EVERY_MS = 200
 """How exact wall time is, where windows or triggers go by it."""
-
-
-def task_faults(cls: type, par: Any) -> list[str]:
-    """More tasks than slots."""
-    if isinstance(par, int) and par > SLOTS:
-        return [f"{cls.__name__}: par = {par}, but there are {SLOTS} slots to share; a task would have none"]
-    return []
 
 
 class KeyedBolt(Hosted, streamparse.Bolt):
@@ -66,7 +58,7 @@ class KeyedBolt(Hosted, streamparse.Bolt):
         self.host = host
         context, conf = host.context, host.context.conf
         tasks = list(context.tasks_by_component[context.component])
-        self._rules = self.rules(host)
+        self._rules = self.rules(host)._replace(slots=slots_of_conf(conf))
         self._spouts = [component for component, stream in context.sources if stream == PROGRESS]
         if self._rules.streams and self._spouts and not conf.get("stormline.tracked"):
             raise StateError(
@@ -77,7 +69,7 @@ class KeyedBolt(Hosted, streamparse.Bolt):
         self._next_clock_ms = host.now_ms()
         self._owner = secrets.token_hex(8)
         self._run_number = int(conf["stormline.run"])
-        self._slots = owned_slots(tasks.index(context.task), len(tasks))
+        self._slots = owned_slots(tasks.index(context.task), len(tasks), self._rules.slots)
         self._flush_at = FLUSH_AT_RECORDS // len(tasks)
         self._plain = PlainInput(host, resolve(conf["stormline.schema"]), self.event_time)
         self._keys_of = keys_of(type(self))

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, get_origin, get_type_hints
 
 import msgspec
 
-from stormline.core.slot import NOT_KEYS, KeyColumn, key_column
+from stormline.core.errors import SettingsError
+from stormline.core.slot import NOT_KEYS, SLOTS, KeyColumn, key_column
+
+SLOTS_KEY = "stormline.slots"
+"""Key of a topology's `config`."""
+
+
+def slots_of_conf(conf: Mapping[str, Any]) -> int:
+    """Over how many slots the keys of a topology are spread. Raises SettingsError: no whole number above 0."""
+    slots = conf.get(SLOTS_KEY, SLOTS)
+    if not isinstance(slots, int) or isinstance(slots, bool) or slots < 1:
+        raise SettingsError(f"{SLOTS_KEY} is {slots!r}; it must be a whole number above 0")
+    return slots
 
 
 def keys_of(cls: Any) -> KeyColumn:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stormline.components.host import Host
-from stormline.components.keys import keys_of
+from stormline.components.keys import keys_of, slots_of_conf
 from stormline.components.plain_tuples import DEFAULT, plain_values
 from stormline.components.wiring import BATCH, resolve
 from stormline.core.batch import Batch, Rows
@@ -21,8 +21,9 @@ class Outputs:
         self._batch = bool(context.targets.get(BATCH))
         self._plain = bool(context.targets.get(DEFAULT))
         self._component = context.component
+        slots = slots_of_conf(context.conf)
         self.splits = [
-            Split(stream, keys_of(resolve(path)), len(context.tasks_by_component[target]))
+            Split(stream, keys_of(resolve(path)), len(context.tasks_by_component[target]), slots)
             for stream, path in context.conf.get("stormline.splits", {}).items()
             for target in context.targets.get(stream, ())
         ]

@@ -9,7 +9,7 @@ import msgspec
 
 from stormline.components.host import Host
 from stormline.components.hosted import record_schema, required
-from stormline.components.keyed_bolt import KeyedBolt, task_faults
+from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.keys import flag, key_faults, key_setting
 from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregation
@@ -75,8 +75,8 @@ class ProcessBolt(KeyedBolt):
     def spec(  # type: ignore[override]
         cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredBoltSpec:
-        """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most 64."""
-        faults = required(cls, "state") + task_faults(cls, par)
+        """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most one a slot."""
+        faults = required(cls, "state")
         if cls.process is ProcessBolt.process:
             faults.append(f"{cls.__name__} needs a method process(self, record, state)")
         if faults:

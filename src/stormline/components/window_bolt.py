@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from stormline.components.host import Host
 from stormline.components.hosted import record_schema, required, text
-from stormline.components.keyed_bolt import KeyedBolt, task_faults
+from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.keys import flag, key_faults, key_setting
 from stormline.components.wiring import WiredBoltSpec, keyed_spec, resolve
 from stormline.core.aggregate import Aggregate, Aggregation, aggregate_faults
@@ -97,8 +97,8 @@ class WindowBolt(KeyedBolt):
     def spec(  # type: ignore[override]
         cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredBoltSpec:
-        """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most 64."""
-        faults = required(cls, "window", "aggregate") + task_faults(cls, par)
+        """The component in a topology. `inputs`: specs of what it reads from; `par`: its tasks, at most one a slot."""
+        faults = required(cls, "window", "aggregate")
         if cls.keep is not None and duration_ms(cls.allowed_lateness) > duration_ms(cls.keep):
             faults.append(
                 f"{cls.__name__}: results are kept for {cls.keep}, but may be revised for {cls.allowed_lateness}"

@@ -10,7 +10,8 @@ import msgspec
 import redis
 
 from stormline.connectors.redis_commands import WindowEntry, slot_tag, window_name
-from stormline.core.slot import SLOTS, key_text, key_value, slot_of
+from stormline.connectors.slots import stored_slots
+from stormline.core.slot import key_text, key_value, slot_of
 
 _entry = msgspec.json.Decoder(WindowEntry).decode
 
@@ -51,6 +52,7 @@ class Results:
     def __init__(self, client: redis.Redis, app: str) -> None:
         self._client = client
         self._app = app
+        self._slots = stored_slots(client, app)
 
     def components(self) -> list[str]:
         """Components that have windows in Redis, by name."""
@@ -61,7 +63,7 @@ class Results:
     def rows(self, component: str, *, key: Any = None) -> Iterator[Row]:
         """Rows of a component, by start of the window, then by key; with `key` (its value) those of this key alone."""
         wanted = None if key is None else key_text(key)
-        slots = range(SLOTS) if wanted is None else [slot_of(wanted)]
+        slots = range(self._slots) if wanted is None else [slot_of(wanted, self._slots)]
         windows = self._windows(component, slots)
         for start_ms, entries in sorted(windows.items()):
             pipeline = self._client.pipeline(transaction=False)
@@ -96,7 +98,7 @@ class Results:
     def late(self, component: str) -> tuple[int, list[LateRecord]]:
         """How many records of a component were late, ever, and the latest of them (at most 1,000 a slot)."""
         pipeline = self._client.pipeline(transaction=False)
-        for slot in range(SLOTS):
+        for slot in range(self._slots):
             tag = slot_tag(self._app, component, slot)
             pipeline.hget(f"{tag}:slot", "late")
             pipeline.hvals(f"{tag}:late")

@@ -6,7 +6,7 @@ mean something else now: nothing starts before the user has said whether to keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -28,6 +28,8 @@ class Version(NamedTuple):
     """A hash over all of it."""
     states: dict[str, dict[str, Any]]
     """Keyed component -> what its state is read by, in JSON types."""
+    slots: int = SLOTS
+    """Over which its keys are spread."""
 
 
 class Stored(NamedTuple):
@@ -49,7 +51,16 @@ Migrate = Callable[[Stored], Stored | None]
 
 def require_version(client: redis.Redis, app: str, version: Version, choice: Choice | None = None) -> None:
     """Nothing is changed. Raises StateError: a bolt's state was made by another version, and nobody has chosen."""
-    if choice is not None or client.get(app_key(app, "graph")) in (None, version.graph.encode()):
+    if client.get(app_key(app, "graph")) in (None, version.graph.encode()):
+        return
+    found: Any = client.get(app_key(app, "slots"))
+    stored = SLOTS if found is None else int(found)
+    if stored != version.slots:
+        raise StateError(
+            f"what is stored of {app} has {stored} slots, and stormline.slots is {version.slots} now: "
+            f"`sparse reslot -n {app}` changes what is stored, while nothing runs"
+        )
+    if choice is not None:
         return
     changed = changes(client, app, version)
     if changed:
@@ -73,7 +84,8 @@ def take_over(
     require_version(client, app, version, choice)
     if stored is not None:
         changed = changes(client, app, version)
-        if choice != "drop" and not _drained(client, app, version):
+        known = texts(client, app_key(app, "versions")).keys() & version.states.keys()
+        if choice != "drop" and not drained(client, app, known, version.slots):
             raise StateError(
                 f"{app} was made by another version, and has counted records that may come again and would then be "
                 "counted twice: let that version come to its end first (deactivate it, wait until it has committed, "
@@ -84,12 +96,12 @@ def take_over(
             raise StateError(f"--state migrate: {', '.join(missing)} has no method migrate(self, stored)")
         for component in changed:
             if choice == "drop":
-                _drop(client, app, component)
+                _drop(client, app, component, version.slots)
                 continue
-            _leave_other_windows(client, app, component, version.states[component].get("window"))
+            _leave_other_windows(client, app, component, version)
             if choice == "migrate":
-                _migrate(client, app, component, migrations[component])
-    client.set(app_key(app, "graph"), version.graph)
+                _migrate(client, app, component, version.slots, migrations[component])
+    client.mset({app_key(app, "graph"): version.graph, app_key(app, "slots"): version.slots})
     if version.states:
         versions: dict[Any, Any] = {each: msgspec.json.encode(state) for each, state in version.states.items()}
         client.hset(app_key(app, "versions"), mapping=versions)
@@ -98,7 +110,7 @@ def take_over(
 def changes(client: redis.Redis, app: str, version: Version) -> dict[str, str]:
     """Component -> in what its stored state differs."""
     changed = {}
-    for component, raw in _texts(client, app_key(app, "versions")).items():
+    for component, raw in texts(client, app_key(app, "versions")).items():
         was, now = msgspec.json.decode(raw), version.states.get(component)
         if now is not None and was != now:
             parts = [part for part in was.keys() | now.keys() if was.get(part) != now.get(part)]
@@ -111,11 +123,11 @@ def _told(part: Any) -> str:
     return "nothing" if part is None else msgspec.json.encode(part).decode()
 
 
-def _drained(client: redis.Redis, app: str, version: Version) -> bool:
-    """Whether all that is counted is committed, so that none of it comes again."""
-    committed = {partition: int(at) for partition, at in _texts(client, app_key(app, "commits")).items()}
-    for component in _texts(client, app_key(app, "versions")).keys() & version.states.keys():
-        for tag in _tags(app, component):
+def drained(client: redis.Redis, app: str, components: Iterable[str], slots: int) -> bool:
+    """Whether all that these components have counted is committed, so that none of it comes again."""
+    committed = {partition: int(at) for partition, at in texts(client, app_key(app, "commits")).items()}
+    for component in components:
+        for tag in _tags(app, component, slots):
             raw: Any = client.hget(f"{tag}:slot", "included")
             included = msgspec.msgpack.decode(raw, type=Ranges) if raw else {}
             for partitions in included.values():
@@ -125,38 +137,39 @@ def _drained(client: redis.Redis, app: str, version: Version) -> bool:
     return True
 
 
-def _tags(app: str, component: str) -> Iterator[str]:
-    return (slot_tag(app, component, slot) for slot in range(SLOTS))
+def _tags(app: str, component: str, slots: int) -> Iterator[str]:
+    return (slot_tag(app, component, slot) for slot in range(slots))
 
 
-def _drop(client: redis.Redis, app: str, component: str) -> None:
-    for tag in _tags(app, component):
+def _drop(client: redis.Redis, app: str, component: str, slots: int) -> None:
+    for tag in _tags(app, component, slots):
         pattern = "".join(f"\\{c}" if c in "*?[]\\" else c for c in tag)
         keys = list(client.scan_iter(match=f"{pattern}:*", count=1000))
         if keys:
             client.unlink(*keys)
 
 
-def _leave_other_windows(client: redis.Redis, app: str, component: str, names: list[str] | None) -> None:
+def _leave_other_windows(client: redis.Redis, app: str, component: str, version: Version) -> None:
     """Windows of kinds that the bolt no longer has stay as they are, and are not counted on."""
-    for tag, field in _live(client, app, component):
+    names = version.states[component].get("window")
+    for tag, field in _live(client, app, component, version.slots):
         name = window_name(field)[0].partition("#")[0]
         if names is not None and name not in names:
             client.hdel(f"{tag}:live", field)
             client.unlink(f"{tag}:s:{field}")
 
 
-def _live(client: redis.Redis, app: str, component: str) -> Iterator[tuple[str, str]]:
-    for tag in _tags(app, component):
-        for field in _texts(client, f"{tag}:live"):
+def _live(client: redis.Redis, app: str, component: str, slots: int) -> Iterator[tuple[str, str]]:
+    for tag in _tags(app, component, slots):
+        for field in texts(client, f"{tag}:live"):
             yield tag, field
 
 
-def _migrate(client: redis.Redis, app: str, component: str, migrate: Migrate) -> None:
+def _migrate(client: redis.Redis, app: str, component: str, slots: int, migrate: Migrate) -> None:
     """All rows are migrated before one is written: if the user's function raises, nothing has changed."""
     writes: list[tuple[str, str, str, Stored | None]] = []
-    for tag, field in _live(client, app, component):
-        results, states = _texts(client, f"{tag}:w:{field}"), _texts(client, f"{tag}:s:{field}")
+    for tag, field in _live(client, app, component, slots):
+        results, states = texts(client, f"{tag}:w:{field}"), texts(client, f"{tag}:s:{field}")
         for key in results | states:
             result, state = (msgspec.json.decode(rows[key]) if key in rows else None for rows in (results, states))
             stored = Stored(key_value(key), window_name(field)[0], result, state)
@@ -174,7 +187,7 @@ def _migrate(client: redis.Redis, app: str, component: str, migrate: Migrate) ->
     pipeline.execute()
 
 
-def _texts(client: redis.Redis, key: str) -> dict[str, str]:
+def texts(client: redis.Redis, key: str) -> dict[str, str]:
     """A hash whose values are texts."""
     found: Any = client.hgetall(key)
     return {field.decode(): value.decode() for field, value in found.items()}

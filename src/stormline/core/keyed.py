@@ -25,7 +25,7 @@ from stormline.core.outbox import Fault, raw
 from stormline.core.progress import Progress, ProgressView
 from stormline.core.requests import Applied, Flush, Loaded, Refused
 from stormline.core.sliding import SlidingWindows
-from stormline.core.slot import SLOTS, slots_of
+from stormline.core.slot import slots_of
 from stormline.core.table import Row, Rules, Window
 
 KEPT_LATE_RECORDS = 1000
@@ -79,7 +79,7 @@ class KeyedState:
         """
         rows = batch.records
         assert rows.keys is not None
-        slots = slots_of(rows.keys)
+        slots = slots_of(rows.keys, self.rules.slots)
         touched = {number: self._slots[number] for number in set(slots)}
         broken = (self._count_fresh if self._fresh(batch, slots) else self._count_origins)(batch, slots)
         self._include(batch, slots, broken)
@@ -154,7 +154,7 @@ class KeyedState:
             try:
                 if not start_ms <= time_ms < end_ms:
                     start_ms, end_ms = span(time_ms)
-                    table = self._tables.get(start_ms) or self._tables.setdefault(start_ms, [None] * SLOTS)
+                    table = self._tables.get(start_ms) or self._tables.setdefault(start_ms, [None] * self.rules.slots)
                 window = table[number]
                 if window is None or end_ms <= latest_ms:  # it opens, or may be final or late
                     slot = state_of[number]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 from operator import attrgetter
 from typing import Any, Final
@@ -15,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 SLOTS = 64
-"""Fixed for the life of the data: ownership, atomic flush, deduplication and fencing are per slot."""
+"""Unless the topology says otherwise (`stormline.slots`). A number that is part of each key: ownership, atomic flush,
+deduplication and fencing are per slot."""
 
 NO_KEY = ""
 
@@ -39,9 +41,9 @@ def key_value(text: str) -> Any:
     return None if text == NO_KEY else msgspec.json.decode(text)
 
 
-def slot_of(text: str) -> int:
+def slot_of(text: str, slots: int = SLOTS) -> int:
     """The slot of a canonical key text."""
-    return zlib.crc32(text.encode()) % SLOTS
+    return zlib.crc32(text.encode()) % slots
 
 
 class _Remembered(dict[Any, Any]):
@@ -59,12 +61,14 @@ class _Remembered(dict[Any, Any]):
         return value
 
 
-_slots = _Remembered(slot_of)
+_slots: dict[int, _Remembered] = {}
 
 
-def slots_of(texts: Sequence[str]) -> list[int]:
+def slots_of(texts: Sequence[str], slots: int = SLOTS) -> list[int]:
     """The slots of a column of canonical key texts."""
-    return list(map(_slots.__getitem__, texts))
+    if slots not in _slots:
+        _slots[slots] = _Remembered(partial(slot_of, slots=slots))
+    return list(map(_slots[slots].__getitem__, texts))
 
 
 def owner_index(slot: int, tasks: int) -> int:
@@ -75,9 +79,9 @@ def owner_index(slot: int, tasks: int) -> int:
     return (31 + slot) % tasks
 
 
-def owned_slots(index: int, tasks: int) -> list[int]:
+def owned_slots(index: int, tasks: int, slots: int = SLOTS) -> list[int]:
     """The slots of the task at this index, ascending."""
-    return [slot for slot in range(SLOTS) if owner_index(slot, tasks) == index]
+    return [slot for slot in range(slots) if owner_index(slot, tasks) == index]
 
 
 Key = str | tuple[str, ...] | Callable[[Any], Any] | None

@@ -22,14 +22,15 @@ class Broken(NamedTuple):
 
 
 class Split:
-    """The way to one keyed bolt: its key and its number of tasks."""
+    """The way to one keyed bolt: its key, its number of tasks, and the slots that they share."""
 
-    def __init__(self, stream: str, keys: KeyColumn, tasks: int) -> None:
+    def __init__(self, stream: str, keys: KeyColumn, tasks: int, slots: int = SLOTS) -> None:
         self.stream = stream
         self.keys = keys
         self._tasks = tasks
-        self._owners = [owner_index(slot, tasks) for slot in range(SLOTS)]
-        self._first_slots = [owned_slots(index, tasks)[0] for index in range(tasks)]
+        self._slots = slots
+        self._owners = [owner_index(slot, tasks) for slot in range(slots)]
+        self._first_slots = [owned_slots(index, tasks, slots)[0] for index in range(tasks)]
 
     def batches(self, lane: str, partition: str, rows: Rows, keys: list[str]) -> list[Batch]:
         """The tuples for these rows, in the order of the tasks; `keys` has one canonical text a row."""
@@ -38,7 +39,7 @@ class Split:
             return [Batch(self._first_slots[0], lane, partition, keyed)] if keys else []
         owners = self._owners
         parts: list[list[int]] = [[] for _ in range(self._tasks)]
-        for i, slot in enumerate(slots_of(keys)):
+        for i, slot in enumerate(slots_of(keys, self._slots)):
             parts[owners[slot]].append(i)
         return [
             Batch(slot, lane, partition, rows._replace(keys=keys).at(part))

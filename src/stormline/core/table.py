@@ -11,7 +11,7 @@ import msgspec
 from stormline.core.aggregate import Accumulators, Aggregation
 from stormline.core.outbox import Outbox
 from stormline.core.requests import LoadedWindow, Stage, WindowChange
-from stormline.core.slot import key_value
+from stormline.core.slot import SLOTS, key_value
 from stormline.core.trigger import Every, Trigger, When
 from stormline.core.window import Span, Windower
 
@@ -39,6 +39,9 @@ class Rules(NamedTuple):
     """How long results stay after their window is done; None: for ever."""
     processing_time: bool = False
     """The time of a record is that of its arrival, and wall time closes windows."""
+
+    slots: int = SLOTS
+    """Over which the keys are spread."""
 
     @property
     def by_clock(self) -> bool:

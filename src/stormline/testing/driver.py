@@ -22,9 +22,10 @@ import streamparse
 
 from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
-from stormline.components.graph import reads_results
+from stormline.components.graph import reads_results, slots
 from stormline.components.kafka_spout import KafkaSpout
 from stormline.components.keyed_bolt import KeyedBolt
+from stormline.components.keys import SLOTS_KEY
 from stormline.connectors.results import LateRecord, Row
 from stormline.core.duration import duration_ms
 from stormline.core.record import Record
@@ -91,6 +92,7 @@ class Driver:
             "stormline.run": self.store.begin_run(),
             "stormline.bounded": self._bounded,
             "stormline.tracked": reads_results(self._topology),
+            SLOTS_KEY: slots(self._topology),
             TAKEN: self.out,
         }
         self._engine = Worker(
