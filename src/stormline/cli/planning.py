@@ -119,7 +119,7 @@ def shown(plan: Plan, made: Path | None) -> Iterator[str]:
     sends = senders(plan.loaded.topology)
     for name in sorted([*components, *below]):
         if name in below:
-            yield f"  {name}  (bolt, chained: in the executors of {below[name].host.name})"
+            yield f"  {name}  (bolt, chained: in the executors of {below[name].head.name})"
             yield f"    from {below[name].above.name}, stream {BATCH}"
             continue
         common = components[name].common

@@ -1,7 +1,7 @@
 """`chain=True`: a stateless bolt that runs in the tasks of the component above it.
 
 No tuple, no coding and no way through Storm lies between the two. Storm knows nothing of the lower one: what it sends
-are streams of its host, the spout or bolt in whose tasks it runs. Lanes, state and dead letters carry its own name, so
+are streams of its head, the spout or bolt in whose tasks it runs. Lanes, state and dead letters carry its own name, so
 that it can be chained or not from one run to the next.
 """
 
@@ -21,19 +21,19 @@ from stormline.core.errors import SettingsError
 from stormline.core.status import Status
 
 CHAIN = "stormline.chain"
-"""Key of the host's configuration: a `Link` for each component chained below it, the upper ones first."""
+"""Key of the head's configuration: a `Link` for each component chained below it, the upper ones first."""
 
 
 class Link(msgspec.Struct):
-    """A chained component, as its host's tasks are told of it."""
+    """A chained component, as its head's tasks are told of it."""
 
     name: str
     path: str
     """`module:Class`."""
     above: str | None
-    """The chained component whose records it takes; None: the host's own."""
+    """The chained component whose records it takes; None: the head's own."""
     streams: dict[str, str]
-    """Its streams -> what they are called among those of the host."""
+    """Its streams -> what they are called among those of the head."""
     splits: dict[str, str]
     """Those split by a key -> the keyed bolt, as `module:Class`."""
 
@@ -53,19 +53,19 @@ class ChainedSpec(Wired):
         self.component_cls = cls
         self.upstream = [above]
         self.above = above
-        self.host: Any = above.host if isinstance(above, ChainedSpec) else above
+        self.head: Any = above.head if isinstance(above, ChainedSpec) else above
         """The spec of the component that Storm knows."""
         self.schema, self.keyed_above, self.takes_plain = above.schema, above.keyed_above, above.takes_plain
         self.streams: dict[str, str] = {}
-        """Its streams -> what they are called among those of the host: by its class, as its name is not known yet."""
+        """Its streams -> what they are called among those of the head: by its class, as its name is not known yet."""
         self._path = path_of(cls)
         self._splits: dict[str, str] = {}
         names = (cls.__name__ if n == 1 else f"{cls.__name__}-{n}" for n in count(1))
-        self._prefix = next(name for name in names if f"{name}.{BATCH}" not in self.host.outputs)
-        self.host.chained = [*self.host.chained, self]
+        self._prefix = next(name for name in names if f"{name}.{BATCH}" not in self.head.outputs)
+        self.head.chained = [*self.head.chained, self]
         self._declare(BATCH, BATCH_FIELDS)
         self._declare("default", self.schema.__struct_fields__)
-        self._on_name = lambda name: self._tell_host()
+        self._on_name = lambda name: self._tell_head()
         self.name = name
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -75,15 +75,15 @@ class ChainedSpec(Wired):
 
     @property
     def outputs(self) -> Mapping[str, Any]:  # type: ignore[override]
-        return {stream: self.host.outputs[called] for stream, called in self.streams.items()}
+        return {stream: self.head.outputs[called] for stream, called in self.streams.items()}
 
     def stream(self, name: str) -> GlobalStreamId:
-        return self.host.stream(self.streams[name])
+        return self.head.stream(self.streams[name])
 
     def split(self, stream: str, bolt: type) -> None:
         self._splits[stream] = path_of(bolt)
         self._declare(stream, BATCH_FIELDS)
-        self._tell_host()
+        self._tell_head()
 
     def __getitem__(self, stream: str) -> GlobalStreamId:
         """Raises KeyError if it has no such stream."""
@@ -98,10 +98,10 @@ class ChainedSpec(Wired):
 
     def _declare(self, stream: str, fields: Sequence[str]) -> None:
         self.streams[stream] = f"{self._prefix}.{stream}"
-        self.host.outputs[self.streams[stream]] = StreamInfo(output_fields=list(fields), direct=False)
+        self.head.outputs[self.streams[stream]] = StreamInfo(output_fields=list(fields), direct=False)
 
-    def _tell_host(self) -> None:
-        configure(self.host, CHAIN, [msgspec.to_builtins(spec.link()) for spec in self.host.chained])
+    def _tell_head(self) -> None:
+        configure(self.head, CHAIN, [msgspec.to_builtins(spec.link()) for spec in self.head.chained])
 
 
 def chained_spec(cls: Any, inputs: Any, *, name: str | None, par: Any, config: dict[str, Any] | None) -> ChainedSpec:
@@ -142,9 +142,9 @@ def chained(topology: Any) -> list[ChainedSpec]:
 
 
 def senders(topology: Any) -> dict[tuple[str, str], tuple[str, str]]:
-    """(host, stream) in Storm -> (chained component, stream), for all that chained components send."""
+    """(head, stream) in Storm -> (chained component, stream), for all that chained components send."""
     return {
-        (each.host.name, called): (str(each.name), stream)
+        (each.head.name, called): (str(each.name), stream)
         for each in chained(topology)
         for stream, called in each.streams.items()
     }
@@ -161,7 +161,7 @@ def sources(topology: Any) -> dict[str, list[tuple[str, str]]]:
 
 
 def told_apart(statuses: Mapping[str, Sequence[Status]], topology: Any) -> dict[str, list[Status]]:
-    """What tasks say of themselves, by component; chained ones below their host, as components of their own."""
+    """What tasks say of themselves, by component; chained ones below their head, as components of their own."""
     return dict(_told_apart(statuses, chained(topology)))
 
 
@@ -171,6 +171,6 @@ def _told_apart(
     for component, tasks in statuses.items():
         yield component, list(tasks)
         for each in below:
-            if each.host.name == component:
+            if each.head.name == component:
                 name = str(each.name)
                 yield name, [task.chained[name] for task in tasks if name in task.chained]
