@@ -113,6 +113,8 @@ def test_every_component_resolves_in_a_bare_copy_of_src(tmp_path: Path) -> None:
         text += "; T = [c for c in vars(m).values() if isinstance(c, type)"
         text += " and issubclass(c, streamparse.Topology) and c is not streamparse.Topology]"
         text += "; [print(x.component_object.shell.script) for c in T for x in c.specs]"
+        text += "; from stormline.components.chaining import chained"
+        text += "; [print(x.component_cls.__module__ + '.' + x.component_cls.__name__) for c in T for x in chained(c)]"
         scripts += subprocess.run(
             [sys.executable, "-c", text, str(topology)],
             env={"PYTHONPATH": str(SRC)},

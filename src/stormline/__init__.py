@@ -17,11 +17,12 @@ Read in this order:
 13. core/outbox.py                what is sent on, until it has arrived
 14. connectors/flush.lua          one atomic write of a slot
 15. components/wiring.py          `.spec()` made into Storm's streams and groupings
-16. engine/worker.py              the local Storm: tasks in one process and one thread
-17. engine/hosts.py               one task at work: what it emits, acks and fails
-18. engine/bus.py                 tuples on their way, and the acker
-19. engine/workers.py             several workers, and what happens when one dies
-20. engine/stock.py               stock streamparse components in a worker
+16. components/chaining.py        filters that run in the tasks of the component above them
+17. engine/worker.py              the local Storm: tasks in one process and one thread
+18. engine/hosts.py               one task at work: what it emits, acks and fails
+19. engine/bus.py                 tuples on their way, and the acker
+20. engine/workers.py             several workers, and what happens when one dies
+21. engine/stock.py               stock streamparse components in a worker
 """
 
 from __future__ import annotations

@@ -18,15 +18,19 @@ STRICT = {"topology__fall__back__on__java__serialization": False}
 """What Kryo has no registration for ends the worker. It is so by default; here it must not depend on that."""
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_the_main_job_equals_the_oracle(cluster: Cluster, settings: Settings, tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "chain"), [(1, False), (2, False), (4, False), (2, True)])
+def test_the_main_job_equals_the_oracle(
+    cluster: Cluster, settings: Settings, tmp_path: Path, workers: int, chain: bool
+) -> None:
     """
-    `purchases`, two tasks a component, on one, two and four workers: all rows are those of the file, every window is
-    closed, and nothing but texts and numbers went between the workers.
+    `purchases`, two tasks a component, on one, two and four workers, and with the filter in the tasks of the spout: all
+    rows are those of the file, every window is closed, and nothing but texts and numbers went between the workers.
     """
     assert cluster
-    app = App(tmp_path / "project", settings, f"on-{workers}-workers")
+    app = App(tmp_path / "project", settings, f"on-{workers}-workers{'-chained' if chain else ''}")
     app.read_from(TOPIC)
+    if chain:
+        app.project.chain()
     app.set_parallelism(2)
     wanted, ends = purchases.rows(), app.feed(topic=TOPIC)
     app.ends_at(TOPIC, ends)

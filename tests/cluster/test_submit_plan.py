@@ -268,6 +268,30 @@ def test_a_dry_run_shows_everything_and_asks_nobody(project: Path) -> None:
     assert "site-packages/msgspec " in shown.stdout
 
 
+def test_a_chained_component_is_shown_and_tried_as_every_other(project: Path) -> None:
+    """In the picture below its own name, and by its name if workers would not find its class."""
+    chained = "LargePurchases.spec(inputs=[purchases], chain=True)"
+    text = (ROOT / "topologies" / "purchases.py").read_text()
+    text = text.replace("LargePurchases.spec(inputs=[purchases])", chained)
+    (project / "topologies").unlink()
+    (project / "topologies").mkdir()
+    topology = project / "topologies" / "purchases.py"
+    topology.write_text(text)
+    shown = sparse(project, "submit", "--dry-run")
+    topology.write_text(text.replace("\n\n\nclass ", "\n\n\nclass Here(LargePurchases):\n    pass\n\n\nclass ", 1))
+    topology.write_text(topology.read_text().replace(chained, chained.replace("LargePurchases", "Here")))
+    refused = sparse(project, "jar")
+
+    assert 0 == shown.returncode, shown.stderr
+    for part in (
+        "large  (bolt, chained: in the executors of purchases)\n    from purchases, stream batch",
+        "from large, stream by_monthly, fields slot",
+    ):
+        assert part in shown.stdout
+    assert 2 == refused.returncode
+    assert "large: its class Here is in topologies.purchases, which is not in src/" in refused.stderr
+
+
 def test_every_fault_is_told_before_anybody_is_asked(project: Path) -> None:
     """A bad name, a bad option, embedded servers and no Nimbus, in one message and with exit code 2."""
     content = {"envs": {"prod": {**NIMBUS, "nimbus": "a b", "kafka": "embedded", "redis": "embedded"}}}

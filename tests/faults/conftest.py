@@ -32,6 +32,14 @@ class Project:
         spout = self.root / "src" / "spouts" / "purchases.py"
         spout.write_text(spout.read_text() + "    max_pending = 2_000\n")
 
+    def chain(self, *, together: bool = True) -> None:
+        """The filter runs in the tasks of the spout, or (`together=False`) in its own again."""
+        path = self.root / "topologies" / "purchases.py"
+        forms = ["LargePurchases.spec(inputs=[purchases])", "LargePurchases.spec(inputs=[purchases], chain=True)"]
+        before, after = forms if together else reversed(forms)
+        assert before in path.read_text()
+        path.write_text(path.read_text().replace(before, after))
+
     def start(self, *args: str) -> subprocess.Popen[str]:
         """`sparse ARGS` in a process group of its own, its output a pipe."""
         return subprocess.Popen(

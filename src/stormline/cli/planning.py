@@ -17,8 +17,10 @@ from stormline.cli.storm_conf import faults_of, servers_conf, storm_conf
 from stormline.cli.worker_python import WorkerPython, asked_here, worker_python
 from stormline.cluster import commands, deploy, jar, nimbus_settings
 from stormline.cluster.nimbus_settings import NimbusSettings
+from stormline.components.chaining import chained, senders
 from stormline.components.graph import reads_results, slots
 from stormline.components.keys import SLOTS_KEY
+from stormline.components.wiring import BATCH
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -115,12 +117,20 @@ def shown(plan: Plan, made: Path | None) -> Iterator[str]:
     """The topology, its configuration and what is in the JAR, for a reader."""
     yield f"{plan.app}, from {plan.loaded.path.name}, for the environment {plan.env.name}:"
     components = commands.components(plan.structure)
-    for name in sorted(components):
+    below = {str(each.name): each for each in chained(plan.loaded.topology)}
+    sends = senders(plan.loaded.topology)
+    for name in sorted([*components, *below]):
+        if name in below:
+            yield f"  {name}  (bolt, chained: in the executors of {below[name].head.name})"
+            yield f"    from {below[name].above.name}, stream {BATCH}"
+            continue
         common = components[name].common
         kind = "spout" if name in plan.structure.spouts else "bolt"
         yield f"  {name}  ({kind}, {common.parallelism_hint or 1} executors)"
         for source, grouping in sorted(common.inputs.items(), key=lambda item: (item[0].componentId, item[0].streamId)):
-            yield f"    from {source.componentId}, stream {source.streamId}, {_grouping(grouping)}"
+            read = (source.componentId, source.streamId)
+            whose, stream = sends.get(read, read)
+            yield f"    from {whose}, stream {stream}, {_grouping(grouping)}"
     yield ""
     yield "Configuration:"
     yield from (f"  {key}: {value!r}" for key, value in sorted(_without_numbers(plan.conf).items()))

@@ -89,7 +89,9 @@ def _keyed(loaded: Loaded, wanted: str | None) -> dict[str, Any]:
 
 
 def _no_such(component: str, keyed: dict[str, Any], loaded: Any) -> str:
-    if component in {spec.name for spec in loaded.topology.specs}:
+    from stormline.components.chaining import sources
+
+    if component in sources(loaded.topology):
         why = f"{component} keeps no results; it passes records on"
     else:
         why = f'no component "{component}" in {loaded.path.name}{config.did_you_mean(component, keyed)}'

@@ -11,6 +11,7 @@ from stormline.cli import STARTED_S, summary
 from stormline.cli.feeding import Feeding
 from stormline.cli.rows import shown, window
 from stormline.cli.screen import Screen, Statuses
+from stormline.components.chaining import sources, told_apart
 from stormline.components.wiring import PROGRESS
 from stormline.connectors.results import Results
 from stormline.core.errors import StateError
@@ -110,7 +111,8 @@ class Running:
             self._check_at = now + CHECK_EVERY_S
             for line in self._servers.check():
                 self._screen.say(line)
-        self._last = {name: [copy.copy(task) for task in tasks] for name, tasks in self._hosting.status().items()}
+        statuses = told_apart(self._hosting.status(), self._loaded.topology)
+        self._last = {name: [copy.copy(task) for task in tasks] for name, tasks in statuses.items()}
         self._hosting.ask()
         self._tell_troubles()
         if self._first_result_s is None and self._results is not None:
@@ -176,8 +178,8 @@ class Running:
         if self._results is None or self._feeding is None:
             return ["", f"all in {total_s:.1f} s"]
         inputs = {
-            name: sorted({source.component for source in spec.inputs if source.stream != PROGRESS})
-            for name, spec in self._hosting.deployment.specs.items()
+            name: sorted({component for component, stream in read if stream != PROGRESS})
+            for name, read in sources(self._loaded.topology).items()
         }
         rows = sum(fed.rows for fed in self._feeding.fed)
         told = summary.accounts(self._last, inputs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import stormline
 from stormline.cli.config import Project
 from stormline.cluster import commands, jar, requirements, resolving, wheels
+from stormline.components.chaining import links
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def classes(topology: Any) -> dict[str, str]:
         conf = json.loads(component.common.json_conf or "{}")
         if "stormline.schema" in conf:
             found[f"{name}, its schema"] = conf["stormline.schema"].replace(":", ".")
+        found |= {link.name: link.path.replace(":", ".") for link in links(conf)}
     return found
 
 

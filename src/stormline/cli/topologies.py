@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from stormline.cli.config import FILE, Project, did_you_mean
 from stormline.cli.sections import Rows, Section, Top
+from stormline.components.chaining import chained
 from stormline.components.keyed_bolt import KeyedBolt
 from stormline.core.errors import SettingsError
 
@@ -62,6 +63,7 @@ def load(project: Project, name: str | None) -> Loaded:
     path = project.topologies / f"{topology_name}.py"
     module = _import(project, path)
     topology = _topology_class(module, path)
+    chained(topology)
     return Loaded(topology, app, path, _sections(topology, path))
 
 

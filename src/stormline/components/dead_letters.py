@@ -16,7 +16,9 @@ import msgspec
 
 from stormline.components.edges import Writer
 from stormline.components.host import Host
+from stormline.components.outputs import broken_reason
 from stormline.core.record import Origin
+from stormline.core.split import Broken
 
 RETRY_AFTER_MS = 1000
 
@@ -42,12 +44,15 @@ class DeadLetters:
         error: Exception | None,
         attempts: int,
         settled: Callable[[], None],
+        component: str | None = None,
     ) -> None:
-        """Send a record and call `settled` once it is safe. `value`: the bytes from Kafka, or the decoded record."""
-        topic = origin.partition.rpartition("/")[0].partition(":")[0] or self._host.context.component
+        """Send a record and call `settled` once it is safe. `value`: the bytes from Kafka, or the decoded record.
+        `component`: who could not take it; None: the one whose task this is."""
+        component = component or self._host.context.component
+        topic = origin.partition.rpartition("/")[0].partition(":")[0] or component
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
         headers = [
-            ("component", self._host.context.component.encode()),
+            ("component", component.encode()),
             ("reason", reason.encode()),
             ("traceback", "".join(traceback.format_exception(error)).encode() if error is not None else b""),
             ("origin", str(origin).encode()),
@@ -55,6 +60,19 @@ class DeadLetters:
         ]
         self.waiting += 1
         self._attempt(partial(self._produce, f"{topic}.dead", key or str(origin).encode(), raw, headers, settled))
+
+    def set_aside(self, component: str, partition: str, broken: Broken, settled: Callable[[], None]) -> None:
+        """Send a record on which the code of this component raised."""
+        self.send(
+            Origin(partition, broken.offset),
+            key=None,
+            value=broken.value,
+            reason=broken_reason(component, broken.value, broken.error),
+            error=broken.error,
+            attempts=1,
+            settled=settled,
+            component=component,
+        )
 
     def _attempt(self, produce: Callable[[], None]) -> None:
         if self._writer is None:

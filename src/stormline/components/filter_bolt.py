@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import streamparse
 
+from stormline.components.chaining import ChainedSpec, chained_spec
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted, record_schema, text
-from stormline.components.outputs import Outputs, broken_reason
+from stormline.components.outputs import Outputs
 from stormline.components.plain_tuples import NO_PARTITION, PlainInput, carries_batch
 from stormline.components.wiring import WiredBoltSpec, resolve, stateless_spec
 from stormline.core.batch import Batch
@@ -17,6 +18,9 @@ from stormline.core.errors import SettingsError
 from stormline.core.keyed_slot import Held
 from stormline.core.record import Origin, Record
 from stormline.core.status import Status
+
+DRIVEN = ("prepare", "execute", "on_time", "due_ms", "status", "close")
+"""What a host calls."""
 
 
 class FilterBolt(Hosted, streamparse.Bolt):
@@ -39,19 +43,34 @@ class FilterBolt(Hosted, streamparse.Bolt):
 
     @classmethod
     def spec(  # type: ignore[override]
-        cls, name: str | None = None, inputs: Any = None, par: Any = None, config: dict[str, Any] | None = None
-    ) -> WiredBoltSpec:
-        """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks."""
+        cls,
+        name: str | None = None,
+        inputs: Any = None,
+        par: Any = None,
+        config: dict[str, Any] | None = None,
+        chain: bool = False,
+    ) -> WiredBoltSpec | ChainedSpec:
+        """The component in a topology. `inputs`: specs of the components it reads from; `par`: its tasks.
+
+        `chain`: it runs in the tasks of its one input, a spout or a filter of ours, and costs no tuple. For cheap code.
+        """
         if cls.keep is FilterBolt.keep:
             raise SettingsError(f"{cls.__name__} needs a method keep(self, record) that returns true for what stays")
+        if chain:
+            own = [name for name in DRIVEN if getattr(cls, name) is not getattr(FilterBolt, name)]
+            if own:
+                raise SettingsError(
+                    f"{cls.__name__}.spec(chain=True): of a chained component only keep is called, and it has its own "
+                    f"{', '.join(own)}; leave chain out"
+                )
+            return chained_spec(cls, inputs, name=name, par=par, config=config)
         return stateless_spec(cls, inputs, name=name, par=par, config=config)
 
     def prepare(self, host: Host) -> None:
         self.host = host
-        self._outputs = Outputs(host)
+        self._outputs = Outputs(host, self.keep)
         self._plain = PlainInput(host, resolve(host.context.conf["stormline.schema"]), self.event_time)
         self._dead = DeadLetters(host)
-        self._status = Status(settled=True)
 
     def execute(self, tup: Tuple) -> None:
         try:
@@ -59,33 +78,20 @@ class FilterBolt(Hosted, streamparse.Bolt):
         except ValueError as error:
             self._set_aside(tup, error)
             return
-        kept = self._outputs.keep(rows, self.keep)
-        for stream, values in self._outputs.tuples(lane, partition, kept):
+        sent = self._outputs.take(lane, partition, rows)
+        for stream, values in sent.tuples:
             self.host.emit(values, stream=stream, anchors=(tup,))
-        status = self._status
-        status.records_in += len(rows.offsets)
-        status.records_out += len(kept.rows.offsets)
-        status.dropped += kept.dropped
-        status.broken += len(kept.broken)
-        if not kept.broken:
+        if not sent.broken:
             self.host.ack(tup)
             return
         held = Held(tup)
-        held.waits = len(kept.broken)
-        for broken in kept.broken:
-            self._dead.send(
-                Origin(partition, broken.offset),
-                key=None,
-                value=broken.value,
-                reason=broken_reason(self.host.context.component, broken.value, broken.error),
-                error=broken.error,
-                attempts=1,
-                settled=lambda: self._release(held),
-            )
+        held.waits = len(sent.broken)
+        for component, broken in sent.broken:
+            self._dead.set_aside(component, partition, broken, lambda: self._release(held))
 
     def _set_aside(self, tup: Tuple, error: Exception) -> None:
         """A plain tuple that is no record of the schema."""
-        self._status.broken += 1
+        self._outputs.status.broken += 1
         component = self.host.context.component
         self._dead.send(
             Origin(NO_PARTITION, 0),
@@ -109,8 +115,8 @@ class FilterBolt(Hosted, streamparse.Bolt):
         self._dead.on_time(now_ms)
 
     def status(self) -> Status:
-        self._status.trouble = self._dead.trouble
-        return self._status
+        self._outputs.status.trouble = self._dead.trouble
+        return self._outputs.status
 
     def close(self) -> None:
         self._dead.close()

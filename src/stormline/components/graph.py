@@ -1,15 +1,18 @@
 """What of a topology is baked into its stored state, as one short text.
 
-A changed filter is harmless: each record is judged once. A changed key, slot count, window, aggregate, schema or graph
-would count records again under other names, or misread what is stored; so a start with another fingerprint is refused.
+A changed filter is harmless: each record is judged once. So is where it runs: chained or not, the graph is the same. A
+changed key, slot count, window, aggregate, schema or graph would count records again under other names, or misread what
+is stored; so a start with another fingerprint is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
+from stormline.components.chaining import chained, sources
 from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.keys import SLOTS_KEY, slots_of_conf
 from stormline.components.process_bolt import ProcessBolt
@@ -22,7 +25,11 @@ from stormline.core.window import windowers
 
 def graph_fingerprint(topology: Any) -> str:
     """A hash over components, streams, groupings, keys, windows, aggregates and schemas of a `Topology` class."""
-    components = sorted((_component(spec) for spec in topology.specs), key=lambda component: str(component["name"]))
+    read = sources(topology)
+    components = sorted(
+        (_component(spec, read[spec.name]) for spec in [*topology.specs, *chained(topology)]),
+        key=lambda component: str(component["name"]),
+    )
     text = json.dumps({"slots": slots(topology), "components": components}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -43,7 +50,9 @@ def slots(topology: Any) -> int:
 
 def version(topology: Any) -> Version:
     """The topology as its stored state depends on it."""
-    described = {spec.name: _component(spec) for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)}
+    read = sources(topology)
+    keyed = [spec for spec in topology.specs if issubclass(spec.component_cls, KeyedBolt)]
+    described = {spec.name: _component(spec, read[spec.name]) for spec in keyed}
     states = {name: {part: found[part] for part in found if part not in _WIRING} for name, found in described.items()}
     return Version(graph_fingerprint(topology), json.loads(json.dumps(states)), slots(topology))
 
@@ -64,11 +73,11 @@ _WIRING = ("name", "inputs", "triggered")
 """Parts of a description that say nothing of how the state is read."""
 
 
-def _component(spec: Any) -> dict[str, Any]:
+def _component(spec: Any, read: Sequence[tuple[str, str]]) -> dict[str, Any]:
     cls = spec.component_cls
     found: dict[str, Any] = {
         "name": spec.name,
-        "inputs": sorted(f"{source.componentId}.{source.streamId}" for source in spec.inputs),
+        "inputs": sorted(f"{component}.{stream}" for component, stream in read),
     }
     schema = getattr(spec, "schema", None)
     if schema is not None:

@@ -118,7 +118,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._committed: dict[str, int] = {}
         self._next_progress_ms = self._next_commit_ms = self._next_ends_ms = host.now_ms()
         self._retry_ms: int | None = None
-        self._status = Status()
+        self._status = Status(chained=self._outputs.status.chained)
         self._trouble: str | None = None
         self._parts: dict[str, int] = {}
         self._emissions = 0
@@ -139,27 +139,32 @@ class KafkaSpout(Hosted, streamparse.Spout):
         emission = self._source.next(self.host.now_ms())
         if emission is None:
             return False
-        kept = self._outputs.keep(emission.records, None)
-        if kept.broken:
-            raise UserCodeError(f"{self.host.context.component}: a key function raised on a record it accepted before")
-        tuples = self._outputs.tuples("", emission.partition, kept)
-        if not tuples:
-            self._source.ack(emission.message_id)
+        component = self.host.context.component
+        tuples, broken = self._outputs.take("", emission.partition, emission.records)
+        if any(whose == component for whose, _ in broken):
+            raise UserCodeError(f"{component}: a key function raised on a record it accepted before")
         self._emissions += 1
         whole = f"{self._emissions}/{emission.message_id}"
-        self._parts[whole] = len(tuples)
+        # One more for this call: so a batch of which nothing is sent on is done with, too.
+        self._parts[whole] = len(tuples) + len(broken) + 1
         for number, (stream, values) in enumerate(tuples):
             self.host.emit(values, stream=stream, message_id=f"{number}/{whole}")
-        self._status.records_out += len(kept.rows.offsets)
+        for whose, each in broken:
+            self._dead.set_aside(whose, emission.partition, each, partial(self._done, whole))
+        self._done(whole)
         self._fetch_on()
         return True
 
     def ack(self, message_id: str) -> None:
-        """One tuple of an emission is done; the batch is when all are."""
+        """One tuple of an emission is done; the batch is when all are, and the dead letters of chained components."""
         kind, _, whole = message_id.partition("/")
         if kind == PROGRESS and self._told is not None:
             self._told.came_to(int(whole), arrived=True)
             return
+        self._done(whole)
+
+    def _done(self, whole: str) -> None:
+        """One part of an emission is taken care of, if it has not failed meanwhile."""
         if whole not in self._parts:
             return
         self._parts[whole] -= 1
@@ -239,7 +244,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _take_batch(self, fetched: Fetched) -> None:
         now_ms = self.host.now_ms()
         rows, bad = self._decoder.rows(fetched, now_ms)
-        kept = self._outputs.keep(rows, None) if self._outputs.splits else None
+        kept = self._outputs.keep(rows) if self._outputs.splits else None
         component = self.host.context.component
         letters = [(u.offset, u.key, u.value, f"{component}: {u.reason}", u.error) for u in bad]
         if kept is not None:
@@ -366,6 +371,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def status(self) -> Status:
         status, source = self._status, self._source
         status.records_in, status.replayed, status.failed = source.read, source.replayed, source.failed
+        status.records_out = self._outputs.status.records_out
         status.acked, status.lag = source.acked, source.lag
         status.watermark_ms = source.watermark_ms
         status.settled = self._settled and self._dead.waiting == 0

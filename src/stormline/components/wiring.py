@@ -28,10 +28,10 @@ PROGRESS = "progress"
 LAUNCHER = "streamparse_run"
 
 
-class _Wired:
+class Wired:
     """A spec that knows its inputs and the schema of what it sends, and is told its name by the topology."""
 
-    upstream: Sequence[_Wired] = ()
+    upstream: Sequence[Wired] = ()
     keyed_above: Any = None
     """A keyed bolt somewhere above it: its results come again after a crash."""
     sends: type[msgspec.Struct] | None = None
@@ -39,6 +39,10 @@ class _Wired:
     takes_plain = False
     """It, or something above it, takes plain tuples of stock components."""
     schema: type[msgspec.Struct]
+    outputs: dict[str, Any]
+    """By the names of its streams."""
+    chained: Sequence[Any] = ()
+    """The specs that run in its tasks."""
     _name: str | None = None
     _on_name: Callable[[str], None] | None = None
 
@@ -52,6 +56,15 @@ class _Wired:
         if name is not None and self._on_name is not None:
             self._on_name(name)
 
+    def stream(self, name: str) -> GlobalStreamId:
+        """Where a reader finds this stream of it in Storm."""
+        return GlobalStreamId(componentId=self.name or self, streamId=name)
+
+    def split(self, stream: str, bolt: type) -> None:
+        """One more stream, split by the key of a keyed bolt."""
+        self.outputs[stream] = StreamInfo(output_fields=list(BATCH_FIELDS), direct=False)
+        configure(self, "stormline.splits", {stream: path_of(bolt)}, merge=True)
+
     def spouts(self) -> Iterator[WiredSpoutSpec]:
         """Every spout upstream, once."""
         seen: dict[int, WiredSpoutSpec] = {}
@@ -61,11 +74,11 @@ class _Wired:
         yield from seen.values()
 
 
-class WiredSpoutSpec(_Wired, ShellSpoutSpec):
+class WiredSpoutSpec(Wired, ShellSpoutSpec):
     """The spec of a spout of ours."""
 
 
-class WiredBoltSpec(_Wired, ShellBoltSpec):
+class WiredBoltSpec(Wired, ShellBoltSpec):
     """The spec of a bolt of ours."""
 
 
@@ -82,7 +95,7 @@ def spout_spec(
         cls, command=LAUNCHER, script=_script(cls), name=name, par=par, config=config, outputs=outputs
     )
     spec.schema = schema
-    _configure(spec, "stormline.schema", _path(schema))
+    configure(spec, "stormline.schema", path_of(schema))
     return spec
 
 
@@ -100,7 +113,7 @@ def stateless_spec(
         config=config,
         # A batch stays in its worker if it can: a bolt without keys does the same with it anywhere.
         inputs={
-            **{_stream(up, BATCH): Grouping.LOCAL_OR_SHUFFLE for up in upstream},
+            **{up.stream(BATCH): Grouping.LOCAL_OR_SHUFFLE for up in upstream},
             **dict.fromkeys(_streams(plain), Grouping.SHUFFLE),
         },
         outputs=[Stream(list(BATCH_FIELDS), name=BATCH), Stream(list(schema.__struct_fields__))],
@@ -108,7 +121,7 @@ def stateless_spec(
     spec.upstream, spec.schema = upstream, schema
     spec.keyed_above = _keyed_above(upstream, plain)
     spec.takes_plain = bool(plain) or any(up.takes_plain for up in upstream)
-    _configure(spec, "stormline.schema", _path(schema))
+    configure(spec, "stormline.schema", path_of(schema))
     return spec
 
 
@@ -141,10 +154,10 @@ def keyed_spec(
         outputs=[Stream(list(fields), name=stream) for stream, fields in outputs.items()],
     )
     spec.upstream, spec.schema = upstream, schema
-    _configure(spec, "stormline.schema", _path(schema))
+    configure(spec, "stormline.schema", path_of(schema))
     untold = len(plain) + sum(up.takes_plain for up in upstream)
     if untold:
-        _configure(spec, "stormline.untold", untold)
+        configure(spec, "stormline.untold", untold)
     if plain and par not in (None, 1):
         raise SettingsError(
             f"{cls.__name__}.spec(): par = {par} behind a component of streamparse's, which cannot tell the tasks that "
@@ -154,11 +167,10 @@ def keyed_spec(
     def connect(component: str) -> None:
         stream = f"by_{component}"
         for up in upstream:
-            up.outputs[stream] = StreamInfo(output_fields=list(BATCH_FIELDS), direct=False)  # type: ignore[attr-defined]
-            _configure(up, "stormline.splits", {stream: _path(cls)}, merge=True)
-            spec.inputs[_stream(up, stream)] = Grouping.fields("slot")
+            up.split(stream, cls)
+            spec.inputs[up.stream(stream)] = Grouping.fields("slot")
         for spout in spec.spouts():
-            spec.inputs[_stream(spout, PROGRESS)] = Grouping.ALL
+            spec.inputs[spout.stream(PROGRESS)] = Grouping.ALL
 
     spec._on_name = connect
     spec.name = name
@@ -166,12 +178,13 @@ def keyed_spec(
 
 
 def resolve(path: str) -> Any:
-    """The object behind `module:Name`; what `_path` wrote into the configuration."""
+    """The object behind `module:Name`; the inverse of `path_of`."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def _path(cls: type) -> str:
+def path_of(cls: type) -> str:
+    """`module:Name` of a class, for a configuration. Raises SettingsError if no worker could import it so."""
     if "." in cls.__qualname__:
         raise SettingsError(f"{cls.__qualname__} must stand at the top of its module: a worker imports it by name")
     return f"{cls.__module__}:{cls.__qualname__}"
@@ -181,18 +194,14 @@ def _script(cls: type) -> str:
     return f"{cls.__module__}.{cls.__name__}"
 
 
-def _stream(spec: Any, stream: str) -> GlobalStreamId:
-    return GlobalStreamId(componentId=spec.name or spec, streamId=stream)
-
-
 def _inputs(
     cls: Any, inputs: Any, reads: type[msgspec.Struct] | None
-) -> tuple[list[_Wired], list[Any], type[msgspec.Struct]]:
+) -> tuple[list[Wired], list[Any], type[msgspec.Struct]]:
     """The specs of ours that send batches, the others (specs, or streams) that send plain tuples, and the schema."""
     given = list(inputs) if isinstance(inputs, list | tuple) else [] if inputs is None else [inputs]
     if not given:
         raise SettingsError(f"{cls.__name__}.spec() needs inputs: a list of the components it reads from")
-    upstream = [spec for spec in given if isinstance(spec, _Wired) and BATCH in spec.outputs]  # type: ignore[attr-defined]
+    upstream = [spec for spec in given if isinstance(spec, Wired) and BATCH in spec.outputs]
     plain = [spec for spec in given if spec not in upstream]
     schemas = {spec.schema for spec in upstream}
     for spec in plain:
@@ -217,7 +226,7 @@ def _inputs(
     return upstream, plain, schemas.pop()
 
 
-def _keyed_above(upstream: Sequence[_Wired], plain: Sequence[Any]) -> Any:
+def _keyed_above(upstream: Sequence[Wired], plain: Sequence[Any]) -> Any:
     """A keyed bolt among the inputs, or above them; None: there is none."""
     above = [getattr(source, "componentId", source) for source in plain]
     found = [spec for spec in above if isinstance(spec, WiredBoltSpec) and BATCH not in spec.outputs]
@@ -225,10 +234,11 @@ def _keyed_above(upstream: Sequence[_Wired], plain: Sequence[Any]) -> Any:
 
 
 def _streams(plain: list[Any]) -> list[GlobalStreamId]:
-    return [_stream(spec, "default") if isinstance(spec, ComponentSpec) else spec for spec in plain]
+    return [spec["default"] if isinstance(spec, ComponentSpec) else spec for spec in plain]
 
 
-def _configure(spec: Any, key: str, value: Any, *, merge: bool = False) -> None:
+def configure(spec: Any, key: str, value: Any, *, merge: bool = False) -> None:
+    """Set a key of a component's own configuration; `merge`: of what stands under it."""
     config = json.loads(spec.config)
     config[key] = {**config.get(key, {}), **value} if merge else value
     spec.config = spec.common.json_conf = json.dumps(config, sort_keys=True)

@@ -33,3 +33,5 @@ class Status(msgspec.Struct, kw_only=True):
     every window closed and flushed. Stateless bolts are always settled."""
     trouble: str | None = None
     """What it is waiting for, in one line, if the outside world is in the way."""
+    chained: dict[str, Status] = {}
+    """By name: the stateless components that run in this task, too (`chain=True`)."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pystorm
 from streamparse.dsl.spout import ShellSpoutSpec
 
+from stormline.components.chaining import chained
 from stormline.components.wiring import LAUNCHER
 from stormline.core.errors import SettingsError
 from stormline.engine.groupings import KINDS, Grouping
@@ -73,8 +74,9 @@ def read_topology(
     by environment (`par={"embedded": 1, "production": 8}`).
 
     With `multilang` every task is a child process, as on a cluster; without, those that are no Python, and those whose
-    class brings a thread of its own. `sources` is the folder that children run in.
+    class brings a thread of its own. `sources` is the folder that children run in. Raises SettingsError.
     """
+    chained(topology)
     components = tuple(
         ComponentSpec(
             name=spec.name,

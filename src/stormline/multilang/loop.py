@@ -193,7 +193,7 @@ class _Loop:
             return
         self._tell_at_ms = now_ms + STATUS_EVERY_MS
         self._stale = False
-        told = {"id": self._tuples, "params": msgspec.structs.asdict(self._component.status())}
+        told = {"id": self._tuples, "params": msgspec.to_builtins(self._component.status())}
         if told != self._told:
             self._told = told
             self._pipe.send({"command": "status", **told})

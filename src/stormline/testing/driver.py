@@ -20,6 +20,7 @@ from typing import Any, cast
 import msgspec
 import streamparse
 
+from stormline.components.chaining import told_apart
 from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
 from stormline.components.graph import reads_results, slots
@@ -182,9 +183,10 @@ class Driver:
         self.crash()
 
     def kill(self, component: str, task: int = 0) -> None:
-        """One task of a component (0 is the first) dies: its memory is lost, what it held fails, it is made anew."""
-        tasks = self._engine.deployment.tasks
-        self._engine.kill_task(tasks[_one_of(list(self.status()), component, "component")][task])
+        """One task of a component (0 is the first) dies: its memory is lost, what it held fails, it is made anew. A
+        chained component has no task of its own."""
+        deployment = self._engine.deployment
+        self._engine.kill_task(deployment.tasks[_one_of(list(deployment.specs), component, "component")][task])
         self.run()
 
     def lose_next_flush(self) -> None:
@@ -254,8 +256,8 @@ class Driver:
         return self._engine.settled()
 
     def status(self) -> dict[str, list[Status]]:
-        """What each task says of itself, by component."""
-        return self._engine.status()
+        """What each task says of itself, by component; a chained one says it in the tasks above it."""
+        return told_apart(self._engine.status(), self._topology)
 
 
 def _one_of(names: list[str], name: str | None, what: str) -> str:
