@@ -119,7 +119,7 @@ FAULTS = {
     "flush": Driver.lose_next_flush,
     "reply": Driver.lose_next_reply,
     "redis": Driver.restart_redis,
-    "letter": Driver.refuse_next_dead_letter,
+    "letter": Driver.refuse_next_write,
     "time": lambda tried: tried.advance("1s"),
 }
 feeds = st.lists(st.sampled_from([1, 2, 3, 7, 8, 11, 14, 16, 22, 25]), min_size=1, max_size=40)
@@ -229,7 +229,7 @@ def test_the_offset_waits_for_the_dead_letter_of_a_chained_filter() -> None:
     """
     tried = Driver(topology(True))
     for _ in range(3):
-        tried.refuse_next_dead_letter()
+        tried.refuse_next_write()
     for value in (1, 7, 2):
         tried.send({"at": 1, "value": value}, run=False)
     tried.advance("2s")
@@ -253,7 +253,7 @@ def test_what_broke_counts_after_the_code_is_mended(monkeypatch: pytest.MonkeyPa
     """
     tried = Driver(topology(True))
     for _ in range(100):
-        tried.refuse_next_dead_letter()
+        tried.refuse_next_write()
     for value in (17, 7, 17):
         tried.send({"at": 1, "value": value}, run=False)
     tried.advance("2s")
