@@ -1,5 +1,6 @@
 """What the driver promises, tried on the whole topology and on bolts made for it."""
 
+import gc
 import os
 import random
 import subprocess
@@ -484,6 +485,19 @@ def test_the_same_seed_is_the_same_history() -> None:
     assert "final" in first
     assert first == told(7, "2")
     assert first != told(8, "1")
+
+
+def test_crashes_use_up_no_descriptors() -> None:
+    """
+    A thousand histories in one process: what a crashed engine held open goes with it.
+    """
+    tried = driver()
+    gc.collect()
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        tried.crash()
+    gc.collect()
+    assert before == len(os.listdir("/dev/fd"))
 
 
 class Low(FilterBolt):

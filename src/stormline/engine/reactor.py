@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +34,9 @@ class Reactor:
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
         self._selector.register(self._wake_out, READ, None)
+        # A worker that has crashed closes nothing; its descriptors go with it all the same.
+        self._close = weakref.finalize(self, _close, self._selector, self._wake_out, self._wake_in)
+        self._close.atexit = False
         self.watches = 0
         """File descriptors watched."""
 
@@ -78,9 +82,7 @@ class Reactor:
             self._resting = False
 
     def close(self) -> None:
-        self._selector.close()
-        os.close(self._wake_out)
-        os.close(self._wake_in)
+        self._close()
 
     def _serve(self, seconds: float | None) -> bool:
         served = False
@@ -112,3 +114,9 @@ class Reactor:
             os.read(self._wake_out, 4096)
         except BlockingIOError:
             return
+
+
+def _close(selector: selectors.BaseSelector, *descriptors: int) -> None:
+    selector.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
