@@ -77,7 +77,7 @@ class Bench:
         app = self.new_app()
         servers = {"kafka": self.kafka, "redis": self.redis_url}
         envs = {ENVIRONMENT: servers | settings}
-        (self.project / "config.json").write_text(json.dumps({"main": TOPIC, "envs": envs}))
+        (self.project / "config.json").write_text(json.dumps({"main": "hourly_trades", "envs": envs}))
         command = [sys.executable, "-P", "-m", "stormline.cli", "--project", str(self.project)]
         command += ["run", "-n", app, "-e", ENVIRONMENT, *flags]
 
