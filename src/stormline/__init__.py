@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from stormline.cli.sections import Rows, Top
     from stormline.components.filter_bolt import FilterBolt
+    from stormline.components.from_kafka import FromKafka
     from stormline.components.kafka_spout import KafkaSpout
     from stormline.components.process_bolt import ProcessBolt, State
     from stormline.components.window_bolt import WindowBolt
@@ -57,6 +58,7 @@ _HOME = {
     "Top": "stormline.cli.sections",
     "Rows": "stormline.cli.sections",
     "KafkaSpout": "stormline.components.kafka_spout",
+    "FromKafka": "stormline.components.from_kafka",
     "FilterBolt": "stormline.components.filter_bolt",
     "WindowBolt": "stormline.components.window_bolt",
     "ProcessBolt": "stormline.components.process_bolt",
@@ -116,6 +118,7 @@ __all__ = [
     "Forget",
     # records, windows, aggregates
     "Record",
+    "FromKafka",
     "tumbling",
     "sliding",
     "session",

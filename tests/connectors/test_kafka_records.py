@@ -22,7 +22,7 @@ RECORDS = st.lists(st.tuples(st.integers(0, 2**41), MAYBE_BYTES, MAYBE_BYTES, st
 def batch_of(records, *, first_offset=0, compression=0, **more) -> bytes:
     builder = MemoryRecordsBuilder(2, compression, 1 << 20, **more)
     for time_ms, key, value, with_header in records:
-        builder.append(time_ms, key, value, [("h", b"x"), ("i", None)] if with_header else [])
+        builder.append(time_ms, key, value, [("h", b"x"), ("ü" * 70, b"y" * 200), ("h", None)] if with_header else [])
     builder.close()
     data = bytearray(builder.buffer())
     data[:8] = first_offset.to_bytes(8, "big")  # as a broker does; the checksum begins behind it
@@ -58,7 +58,7 @@ def test_columns_hold_what_kafka_python_reads(batches, gap, max_batch, start, co
     theirs, their_position = read(Fetcher.PartitionRecords, data, at=start)
     ours, our_position = read(column_records(max_batch, timestamps=timestamps), data, at=start)
     assert [row for columns in ours for row in zip(*columns, strict=True)] == [
-        (r.offset, r.timestamp, r.key, r.value) for r in theirs
+        (r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in theirs
     ]
     assert all(0 < len(columns.offsets) <= max_batch for columns in ours)
     assert our_position == their_position
@@ -125,17 +125,17 @@ def test_a_batch_may_be_of_any_length():
     data = encode_batch(records, header=b"row", producer_id=7, producer_epoch=1, base_sequence=5)
     taken, position = read(column_records(10_000, timestamps=False), data)
     assert [row for columns in taken for row in zip(*columns, strict=True)] == [
-        (n, n * n, b"k" * (n % 70), b"v" * (n % 140)) for n in range(9_000)
+        (n, n * n, b"k" * (n % 70), b"v" * (n % 140), (("row", b"%d" % n),)) for n in range(9_000)
     ]
     assert position == 9_000
 
 
 @pytest.mark.parametrize("timestamps", [True, False])
 def test_offsets_of_a_batch_that_compaction_has_thinned_out_are_its_own(timestamps):
-    """Gaps between the records of one batch are kept, and times, keys and values belong to their offsets."""
+    """Gaps between the records of one batch are kept, and times, keys, values and headers belong to their offsets."""
     builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 20)
     for offset in (0, 2, 5):
-        builder.append(offset, 1000 + offset, b"k%d" % offset, b"v%d" % offset, [])
+        builder.append(offset, 1000 + offset, b"k%d" % offset, b"v%d" % offset, [("h", b"h%d" % offset)])
     data = bytes(builder.build()) + batch_of([(9, None, b"v6", False)], first_offset=6)
     (columns,), position = read(column_records(10, timestamps=timestamps), data)
     assert [tuple(column) for column in columns] == [
@@ -143,6 +143,7 @@ def test_offsets_of_a_batch_that_compaction_has_thinned_out_are_its_own(timestam
         (1000, 1002, 1005, 9),
         (b"k0", b"k2", b"k5", None),
         (b"v0", b"v2", b"v5", b"v6"),
+        ((("h", b"h0"),), (("h", b"h2"),), (("h", b"h5"),), ()),
     ]
     assert position == 7
 

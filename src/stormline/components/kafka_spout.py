@@ -13,6 +13,7 @@ from stormline.components.decoding import Decoder
 from stormline.components.host import Host
 from stormline.components.hosted import Hosted, positive, record_schema, required, text
 from stormline.components.outputs import Outputs, broken_reason
+from stormline.components.values import value_faults, value_setting
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
 from stormline.core.errors import Died, ServerError, SettingsError, StateError, UserCodeError
@@ -36,11 +37,15 @@ for the interpreter's lock."""
 
 
 class KafkaSpout(Hosted, streamparse.Spout):
-    """Reads a topic whose values are JSON of one schema."""
+    """Reads a topic whose values are all of one schema: JSON, msgpack, text, bytes, or what a method `decode` reads.
+
+    Key, headers, timestamp and origin of a record are fields of the schema that say so (`FromKafka`).
+    """
 
     settings: ClassVar[dict[str, Any]] = {
         "topic": text,
         "schema": record_schema,
+        "value": value_setting,
         "event_time": text,
         "out_of_order": duration_ms,
         "max_ahead": duration_ms,
@@ -52,6 +57,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     topic: str
     schema: type[Record]
+    value: str = "json"
+    """What the values are: "json", "msgpack", or "text" or "bytes", which fill the one field of the schema."""
     event_time: str | None = None
     """The field that holds the event time; None: the timestamp of the Kafka record."""
     out_of_order: str = "0s"
@@ -67,6 +74,11 @@ class KafkaSpout(Hosted, streamparse.Spout):
     span: int = 100_000
     """Offsets between the oldest unacked record of a partition and the next one to read, at most."""
 
+    def decode(self, raw: bytes) -> Record:
+        """Read a value as a record of `schema`, in the place of `value`. A subclass may have it; if it raises, the
+        record goes to the dead-letter topic with the traceback."""
+        raise AssertionError("called only where a subclass has it")
+
     @classmethod
     def spec(  # type: ignore[override]
         cls, name: str | None = None, par: Any = None, config: dict[str, Any] | None = None
@@ -78,6 +90,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
             faults.append(
                 f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {cls.schema.__name__} ({fields})"
             )
+        if not faults:
+            faults += value_faults(cls, own=cls.decode is not KafkaSpout.decode)
         if faults:
             raise SettingsError(*faults)
         return spout_spec(cls, cls.schema, name=name, par=par, config=config)
@@ -93,7 +107,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
             secrets.token_hex(8),
             Limits(duration_ms(self.out_of_order), self.max_pending, self.span, idle_after),
         )
-        self._decoder = Decoder(self.schema, self.event_time, duration_ms(self.max_ahead))
+        own = None if type(self).decode is KafkaSpout.decode else self.decode
+        self._decoder = Decoder(self.schema, self.event_time, duration_ms(self.max_ahead), self.value, own)
         self._outputs = Outputs(host)
         self._dead = DeadLetters(host)
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
@@ -238,7 +253,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _take(self, fetched: Fetched) -> None:
         """What was fetched in one go, in batches of `max_batch`."""
         for first in range(0, max(len(fetched.offsets), 1), self.max_batch):
-            self._take_batch(_piece(fetched, first, first + self.max_batch))
+            self._take_batch(fetched.piece(first, first + self.max_batch))
         self._fetch_on()
 
     def _take_batch(self, fetched: Fetched) -> None:
@@ -381,17 +396,3 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def close(self) -> None:
         self._reader.close()
         self._dead.close()
-
-
-def _piece(fetched: Fetched, first: int, end: int) -> Fetched:
-    """The records from `first` to before `end`; the position is behind them."""
-    if first == 0 and end >= len(fetched.offsets):
-        return fetched
-    last = end >= len(fetched.offsets)
-    return fetched._replace(
-        offsets=fetched.offsets[first:end],
-        timestamps_ms=fetched.timestamps_ms[first:end],
-        keys=fetched.keys[first:end],
-        values=fetched.values[first:end],
-        next_offset=fetched.next_offset if last else fetched.offsets[end],
-    )

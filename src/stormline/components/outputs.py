@@ -12,6 +12,7 @@ from stormline.components.keys import keys_of, slots_of_conf
 from stormline.components.plain_tuples import DEFAULT, plain_values
 from stormline.components.wiring import BATCH, resolve
 from stormline.core.batch import Batch, Rows
+from stormline.core.errors import raised
 from stormline.core.split import Broken, Kept, Split, keep
 from stormline.core.status import Status
 
@@ -115,10 +116,4 @@ def broken_reason(component: str, value: Any, error: Exception) -> str:
 
 def raised_where(component: str, error: Exception) -> str:
     """Component, function with file and line, what was raised."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        place = f"{code.co_qualname} ({code.co_filename}:{trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{component}: {place} raised {type(error).__name__}: {error}"
+    return f"{component}: {raised(error)}"

@@ -1,8 +1,9 @@
 """What a broker answers to a fetch, column by column, in the place of kafka-python's records.
 
 kafka-python makes one object of 13 fields for each record, and walks through four layers to do so; that costs more than
-all that a spout does with the record afterwards. Keys are seldom looked at (a record that breaks), timestamps only by a
-spout without a field for the event time, so they stay packed until somebody does.
+all that a spout does with the record afterwards. Keys and headers are seldom looked at (a record that breaks, a schema
+that asks for them), timestamps only by a spout without a field for the event time, so they stay packed until somebody
+does.
 """
 
 from __future__ import annotations
@@ -15,26 +16,25 @@ from typing import Any, NamedTuple, overload
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
-from stormline.connectors.kafka_records import Lists, read_all, read_values
+from stormline.connectors.kafka_records import Headers, Lists, read_all, read_headers, read_values
 
 
 class Columns(NamedTuple):
-    """Records of one partition in the order of their offsets; four columns of one length."""
+    """Records of one partition in the order of their offsets; columns of one length."""
 
     offsets: Sequence[int]
     timestamps_ms: Sequence[int]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
+    headers: Sequence[Headers] = ()
 
     def cut(self, first: int, end: int) -> Columns:
-        return Columns(
-            self.offsets[first:end], self.timestamps_ms[first:end], self.keys[first:end], self.values[first:end]
-        )
+        return Columns(*(column[first:end] for column in self))  # type: ignore[arg-type]
 
 
 class _Fetch:
     """The batches of one answer of a broker. Offsets and values are read at once; timestamps and keys too if `whole`,
-    else when somebody looks at them."""
+    else when somebody looks at them, as headers always."""
 
     def __init__(self, *, whole: bool) -> None:
         self.offsets: list[int] = []
@@ -42,14 +42,19 @@ class _Fetch:
         self._whole = whole
         self._parts: list[Callable[[], Lists]] = []
         self._unpacked: tuple[list[int], list[bytes | None]] | None = None
+        self._header_parts: list[Callable[[], list[Headers]]] = []
+        self._headers: list[Headers] | None = None
 
     def add(self, batch: Any) -> None:
         """Raises CorruptRecordError where the records do not end where the batch does."""
         if batch.magic < 2:  # formats before Kafka 0.11
-            self._add(_records_of(batch))
+            records = _records_of(batch)
+            self._add(records)
+            self._header_parts.append(lambda: [()] * len(records.offsets))
             return
         iter(batch)  # decompresses
         data, position, count, offset = bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset
+        self._header_parts.append(partial(_unpack_headers, data, position, count, offset))
         unpack = partial(_unpack, data, position, count, offset, batch.first_timestamp, _append_ms(batch))
         if self._whole or batch.last_offset != offset + count - 1:  # compaction has taken some
             self._add(unpack())
@@ -68,10 +73,19 @@ class _Fetch:
 
     def columns(self) -> Columns:
         length = len(self.offsets)
-        return Columns(self.offsets, _Later(self, 0, 0, length), _Later(self, 1, 0, length), self._values)
+        times, keys, headers = (_Later(self, column, 0, length) for column in range(3))
+        return Columns(self.offsets, times, keys, self._values, headers)
 
-    def unpacked(self) -> tuple[list[int], list[bytes | None]]:
-        """Timestamps and keys of all records."""
+    def column(self, number: int) -> Sequence[Any]:
+        """What is unpacked late: 0 timestamps, 1 keys, 2 headers."""
+        if number < 2:
+            return self._timestamps_and_keys()[number]
+        if self._headers is None:
+            self._headers = [headers for part in self._header_parts for headers in part()]
+            self._header_parts.clear()
+        return self._headers
+
+    def _timestamps_and_keys(self) -> tuple[list[int], list[bytes | None]]:
         if self._unpacked is None:
             parts = [part() for part in self._parts]
             self._unpacked = (
@@ -89,6 +103,13 @@ def _unpack(data: bytes, position: int, count: int, offset: int, first_ms: int, 
     except IndexError as error:
         raise _damaged(offset, error) from error
     return columns if append_ms is None else columns._replace(timestamps_ms=[append_ms] * count)
+
+
+def _unpack_headers(data: bytes, position: int, count: int, offset: int) -> list[Headers]:
+    try:
+        return read_headers(data, position, count)
+    except IndexError as error:
+        raise _damaged(offset, error) from error
 
 
 def _append_ms(batch: Any) -> int | None:
@@ -129,10 +150,10 @@ class _Later(Sequence[Any]):
         if isinstance(at, slice):
             piece = self._range[at]
             return _Later(self._fetch, self._column, piece.start, piece.stop)
-        return self._fetch.unpacked()[self._column][self._range[at]]
+        return self._fetch.column(self._column)[self._range[at]]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._fetch.unpacked()[self._column][self._range.start : self._range.stop])
+        return iter(self._fetch.column(self._column)[self._range.start : self._range.stop])
 
 
 def column_records(max_batch: int, *, timestamps: bool) -> Any:

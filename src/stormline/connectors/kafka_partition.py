@@ -72,7 +72,8 @@ class Partition:
             return None
         self._told = (position, self.log_end)
         self.granted = False
-        return Fetched(self.name, *columns, next_offset=position, log_end=self.log_end)
+        offsets, times, keys, values, headers = columns
+        return Fetched(self.name, offsets, times, keys, values, position, self.log_end, headers)
 
 
 def own_addresses(topic: str, numbers: Iterable[int], task_index: int, task_count: int) -> list[Any]:

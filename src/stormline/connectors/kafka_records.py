@@ -17,6 +17,10 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CHECKED = struct.Struct(">hiqqqhii")
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+"""Those of one record."""
+
+
 class Lists(NamedTuple):
     """The columns of a batch."""
 
@@ -218,3 +222,48 @@ def read_all(data: bytes, position: int, count: int, base_offset: int, first_ms:
     if position > len(data):
         raise IndexError(f"the last record ends {position - len(data)} bytes behind the batch")
     return columns
+
+
+def read_headers(data: bytes, position: int, count: int) -> list[Headers]:
+    """The headers of `count` records, which start at `position`; names are UTF-8.
+
+    Raises IndexError where `data` ends too soon. All else is stepped over. Seldom called, so it need not be fast.
+    """
+    found = []
+    for _ in range(count):
+        length, position = _varint_at(data, position)
+        end = position + length
+        position += 1  # attributes, unused
+        for _ in range(2):  # timestamp, offset
+            _, position = _varint_at(data, position)
+        for _ in range(2):  # key, value
+            _, position = _bytes_at(data, position)
+        many, position = _varint_at(data, position)
+        headers = []
+        for _ in range(many):
+            name, position = _bytes_at(data, position)
+            value, position = _bytes_at(data, position)
+            headers.append(((name or b"").decode("utf-8", "replace"), value))
+        found.append(tuple(headers))
+        position = end
+    if position > len(data):
+        raise IndexError(f"the last record ends {position - len(data)} bytes behind the batch")
+    return found
+
+
+def _varint_at(data: bytes, position: int) -> tuple[int, int]:
+    """The number that starts at `position`, and the position behind it."""
+    number = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (number >> 1) ^ -(number & 1), position
+        shift += 7
+
+
+def _bytes_at(data: bytes, position: int) -> tuple[bytes | None, int]:
+    """The bytes behind their length (-1: none), and the position behind them."""
+    length, position = _varint_at(data, position)
+    return (None, position) if length < 0 else (data[position : position + length], position + length)

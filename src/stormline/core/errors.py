@@ -44,3 +44,14 @@ class Fenced(StormlineError):
 
 class Died(StormlineError):
     """The process of one task is gone, by the user's code or from outside; on a cluster Storm would start it again."""
+
+
+def raised(error: Exception) -> str:
+    """The innermost function in which it was raised, with file and line, and what it says."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{code.co_qualname} ({code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{place} raised {type(error).__name__}: {error}"

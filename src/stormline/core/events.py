@@ -37,6 +37,21 @@ class Fetched(NamedTuple):
     next_offset: int
     """The consumer's position: more than the last offset + 1 where offsets are missing (compaction, markers)."""
     log_end: int
+    headers: Sequence[Sequence[tuple[str, bytes | None]]] = ()
+
+    def piece(self, first: int, end: int) -> Fetched:
+        """The records from `first` to before `end`; the position is behind them."""
+        if first == 0 and end >= len(self.offsets):
+            return self
+        last = end >= len(self.offsets)
+        return self._replace(
+            offsets=self.offsets[first:end],
+            timestamps_ms=self.timestamps_ms[first:end],
+            keys=self.keys[first:end],
+            values=self.values[first:end],
+            headers=self.headers[first:end],
+            next_offset=self.next_offset if last else self.offsets[end],
+        )
 
 
 class Committed(NamedTuple):

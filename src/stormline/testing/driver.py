@@ -14,6 +14,7 @@ functions do with a clock or chance of their own (see `assert_deterministic`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -114,6 +115,7 @@ class Driver:
         topic: str | None = None,
         partition: int = 0,
         key: bytes | None = None,
+        headers: Mapping[str, bytes] | None = None,
         time_ms: int = 0,
         offset: int | None = None,
         run: bool = True,
@@ -129,7 +131,7 @@ class Driver:
         if topic in self.store.ends:
             raise ValueError("the input has ended; a crash() begins the next run")
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
-        at = self.log.append(topic, partition, key=key, value=raw, timestamp_ms=time_ms, offset=offset)
+        at = self.log.append(topic, partition, key=key, value=raw, timestamp_ms=time_ms, headers=headers, offset=offset)
         if run:
             self.run()
         return at

@@ -83,8 +83,9 @@ class LogReader:
             self._granted.discard(name)
             self._positions[name] = found[-1].offset + 1
             offsets, times, keys, values, _ = zip(*found, strict=True)
+            headers = [tuple(message.headers.items()) for message in found]
             end = self._log.end(self._topic, number)
-            self._tell(Fetched(name, offsets, times, keys, values, self._positions[name], end))
+            self._tell(Fetched(name, offsets, times, keys, values, self._positions[name], end, headers))
 
     def commit(self, offsets: Mapping[str, int]) -> None:
         self._log.committed.update(offsets)
