@@ -148,10 +148,10 @@ def test_public_names_are_these() -> None:
     """
     A name becomes public, or stops being so, on purpose; each can be looked up.
     """
-    expected = """Topology KafkaSpout FilterBolt WindowBolt ProcessBolt Record FromKafka State Timer Cancel Forget
-    tumbling sliding session count_window global_window calendar every Count Sum Min Max Mean Range WeightedMean AnyTrue
-    AllTrue Variance StdDev Histogram First Last Collect Concat Distinct Quantiles TopK Rows Top
-    Results Stored StormlineError SettingsError UserCodeError StateError ServerError"""
+    expected = """Topology KafkaSpout KafkaSink Message FilterBolt WindowBolt ProcessBolt Record FromKafka
+    State Timer Cancel Forget tumbling sliding session count_window global_window calendar every Count Sum Min Max Mean
+    Range WeightedMean AnyTrue AllTrue Variance StdDev Histogram First Last Collect Concat Distinct Quantiles TopK Rows
+    Top Results Stored StormlineError SettingsError UserCodeError StateError ServerError"""
 
     assert sorted(expected.split()) == sorted(stormline.__all__)
     assert all(getattr(stormline, name) is not None for name in stormline.__all__)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stormline.cli.sections import Rows, Top
     from stormline.components.filter_bolt import FilterBolt
     from stormline.components.from_kafka import FromKafka
+    from stormline.components.kafka_sink import KafkaSink, Message
     from stormline.components.kafka_spout import KafkaSpout
     from stormline.components.process_bolt import ProcessBolt, State
     from stormline.components.window_bolt import WindowBolt
@@ -59,6 +60,8 @@ _HOME = {
     "Rows": "stormline.cli.sections",
     "KafkaSpout": "stormline.components.kafka_spout",
     "FromKafka": "stormline.components.from_kafka",
+    "KafkaSink": "stormline.components.kafka_sink",
+    "Message": "stormline.components.kafka_sink",
     "FilterBolt": "stormline.components.filter_bolt",
     "WindowBolt": "stormline.components.window_bolt",
     "ProcessBolt": "stormline.components.process_bolt",
@@ -109,6 +112,8 @@ __all__ = [
     "Rows",
     # components
     "KafkaSpout",
+    "KafkaSink",
+    "Message",
     "FilterBolt",
     "WindowBolt",
     "ProcessBolt",

@@ -62,6 +62,8 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
         ({"envs": {"e": {"redis": "localhost:6379"}}}, 'must be "embedded", or a URL'),
         ({"envs": {"e": {"feed": []}}}, "feed must be an object"),
         ({"envs": {"e": {"durability": "none"}}}, 'must be "fsync" or "memory"'),
+        ({"envs": {"e": {"topics": {"t": 3}}}}, 'envs.e.topics.t must be as {"partitions": 1}, got 3'),
+        ({"envs": {"e": {"topics": {"t": {"partitions": 0}}}}}, "t.partitions must be a whole number above 0, got 0"),
         ('{"envs": {}, "envs": {}}', 'has "envs" twice'),
         ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "broken JSON"),
     ],

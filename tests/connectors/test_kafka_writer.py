@@ -1,8 +1,11 @@
 """The writer against the development broker."""
 
-import pytest
-from kafka_connector_parts import Inbox, broker_fixture, records_of, topic_fixture
+import functools
 
+import pytest
+from kafka_connector_parts import Broker, Inbox, broker_fixture, records_of, topic_fixture
+
+from stormline.connectors import kafka_writer
 from stormline.connectors.kafka import ensure_topic
 from stormline.connectors.kafka_writer import KafkaWriter
 
@@ -16,7 +19,7 @@ def inbox():
 
 @pytest.fixture
 def writer(broker, inbox):
-    writer = KafkaWriter(broker.address, post=inbox.post)
+    writer = KafkaWriter(broker.address, create=True, post=inbox.post)
     yield writer
     writer.close()
 
@@ -39,8 +42,9 @@ def test_a_record_kafka_refuses_is_answered_with_topic_and_reason(topic, writer,
     writer.send(topic, key=None, value=b"small", headers=[], done=inbox.events.append)
     inbox.until(lambda: len(inbox.events) == 2)
     large, small = inbox.events
-    assert large.startswith(f"topic {topic}: ")
-    assert "large" in large
+    assert large.reason.startswith(f"topic {topic}: ")
+    assert "large" in large.reason
+    assert large.final
     assert small is None
 
 
@@ -48,12 +52,13 @@ def test_a_topic_name_that_cannot_be_is_answered(writer, inbox):
     """Nothing is sent, and the reason names it."""
     writer.send("not a topic!", key=None, value=b"v", headers=[], done=inbox.events.append)
     inbox.until(lambda: bool(inbox.events))
-    assert inbox.events[0].startswith("topic not a topic!: ")
+    assert inbox.events[0].reason.startswith("topic not a topic!: ")
+    assert not inbox.events[0].final
 
 
 def test_closing_waits_for_what_was_sent(broker, topic, inbox):
     """Every record sent before `close` is in the log when it returns."""
-    writer = KafkaWriter(broker.address, post=inbox.post)
+    writer = KafkaWriter(broker.address, create=True, post=inbox.post)
     for number in range(500):
         writer.send(topic, key=None, value=b"%d" % number, headers=[], done=inbox.events.append)
     writer.close()
@@ -66,6 +71,55 @@ def test_closing_waits_for_what_was_sent(broker, topic, inbox):
 
 def test_a_writer_that_was_never_used_needs_no_kafka(inbox):
     """No connection is made before the first record."""
-    writer = KafkaWriter("127.0.0.1:1", post=inbox.post)
+    writer = KafkaWriter("127.0.0.1:1", create=True, post=inbox.post)
     writer.close()
     assert inbox.waiting == 0
+
+
+def test_a_topic_that_is_not_to_be_created_is_waited_for(broker, topic, inbox):
+    """The answer says that it does not exist and what to do; once it does, what is sent again arrives."""
+    writer = KafkaWriter(broker.address, create=False, post=inbox.post)
+    sent = functools.partial(writer.send, topic, key=None, value=b"v", headers=[], done=inbox.events.append)
+    sent()
+    inbox.until(lambda: len(inbox.events) == 1)
+    assert f"topic {topic}: it does not exist on Kafka at {broker.address}; create it" in inbox.events[0].reason
+    assert f'"topics": {{"{topic}": {{"partitions": 1}}}}' in inbox.events[0].reason
+    assert not inbox.events[0].final
+    ensure_topic(broker.address, topic, 2)
+
+    def arrived():
+        if inbox.events[-1] is not None and inbox.waiting == 0:
+            sent()
+        return inbox.events[-1] is None
+
+    inbox.until(arrived)
+    writer.close()
+    assert sum(map(len, records_of(broker, topic, 2).values())) == 1
+
+
+def test_a_broker_that_was_away_gets_what_was_sent_meanwhile(tmp_path, topic, inbox, monkeypatch):
+    """What it does not confirm in time is answered as not sent; sent again when it is back, it arrives."""
+    monkeypatch.setattr(kafka_writer, "DELIVERY_MS", 10_500)  # kafka-python takes no less
+    broker = Broker(tmp_path)
+    writer = KafkaWriter(broker.address, create=True, post=inbox.post)
+    send = functools.partial(writer.send, topic, key=None, headers=[])
+    send(value=b"before", done=inbox.events.append)
+    inbox.until(lambda: inbox.events == [None])
+    broker.kill()
+    send(value=b"during", done=inbox.events.append)
+    inbox.until(lambda: len(inbox.events) == 2)
+    assert inbox.events[1] is not None
+    assert not inbox.events[1].final
+    broker.start()
+
+    def again(unsent):
+        inbox.events.append(unsent)
+        if unsent is not None:
+            send(value=b"during", done=again)
+
+    again(inbox.events[1])
+    inbox.until(lambda: inbox.events[-1] is None)
+    writer.close()
+    [records] = records_of(broker, topic, 1).values()
+    broker.kill()
+    assert [record.value for record in records] == [b"before", b"during"]

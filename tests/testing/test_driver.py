@@ -273,7 +273,7 @@ def test_a_dead_letter_is_waited_for() -> None:
     While the broker refuses a dead letter its record is neither acked nor committed; then it is there once.
     """
     tried = driver(Good)
-    tried.refuse_next_dead_letter("no room")
+    tried.refuse_next_write("no room")
     tried.send(reading(1, value=0))
     tried.advance("900ms")
     assert [] == tried.dead_letters()

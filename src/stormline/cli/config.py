@@ -28,6 +28,8 @@ class Environment(NamedTuple):
     """"embedded", or a URL"""
     feed: Mapping[str, Mapping[str, Any]]
     """Topic -> settings of its feed, as written; their contents are checked by `stormline.connectors.feed`."""
+    topics: Mapping[str, int]
+    """Topics that are created at the start of a topology that reads or writes them -> how many partitions each has."""
     durability: str
     """"fsync": refuse a Redis that confirms what it may still lose; "memory": live with it."""
     kafka_port: int
@@ -182,11 +184,15 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         for topic, settings in feed.items():
             if not isinstance(settings, dict):
                 faults.add(f"{where}.feed.{topic}", f"must be an object, got {_shown(settings)}")
+    given = env.get("topics", {})
+    named = given if isinstance(given, dict) else {}
+    topics = {topic: _partitions(settings, f"{where}.topics.{topic}", faults) for topic, settings in named.items()}
     return Environment(
         name=name,
         kafka=env.get("kafka"),
         redis=env.get("redis"),
         feed=feed,
+        topics=topics,
         durability=env.get("durability", "fsync"),
         kafka_port=env.get("kafka_port", 0),
         redis_port=env.get("redis_port", 0),
@@ -194,6 +200,17 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         options=env.get("options") or {},
         stock=env,
     )
+
+
+def _partitions(settings: Any, where: str, faults: _Faults) -> int:
+    if not isinstance(settings, dict) or settings.keys() - {"partitions"}:
+        faults.add(where, f'must be as {{"partitions": 1}}, got {_shown(settings)}')
+        return 1
+    number = settings.get("partitions", 1)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        faults.add(f"{where}.partitions", f"must be a whole number above 0, got {_shown(number)}")
+        return 1
+    return number
 
 
 _REFERENCE = r"env:\w+|file:.+"
@@ -294,6 +311,7 @@ _ENVIRONMENT: Mapping[str, _Kind] = {
     "kafka": _brokers,
     "redis": _redis_url,
     "feed": _object,
+    "topics": _object,
     "durability": _durability,
     "kafka_port": _port,
     "redis_port": _port,

@@ -131,8 +131,19 @@ def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> 
 
 def topics(loaded: Loaded) -> list[str]:
     """The topics that the spouts of a topology read."""
-    found = (getattr(spec.component_cls, "topic", None) for spec in loaded.topology.specs)
-    return sorted({topic for topic in found if isinstance(topic, str)})
+    from stormline.components.kafka_spout import KafkaSpout
+
+    classes = [spec.component_cls for spec in loaded.topology.specs]
+    return sorted({cls.topic for cls in classes if issubclass(cls, KafkaSpout)})
+
+
+def create_topics(env: config.Environment, loaded: Loaded, brokers: str) -> None:
+    """Those that the environment has, as far as this topology reads or writes them. Raises ServerError."""
+    from stormline.connectors.kafka import ensure_topic
+
+    used = {getattr(spec.component_cls, "topic", None) for spec in loaded.topology.specs}
+    for topic in env.topics.keys() & used:
+        ensure_topic(brokers, topic, env.topics[topic])
 
 
 def _command(project: config.Project) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stormline.cli import config
 from stormline.cli.hosting import Forked, Hosting, InThisProcess, edges
 from stormline.cli.logs import log_to
-from stormline.cli.run import Options, topics
+from stormline.cli.run import Options, create_topics, topics
 from stormline.cli.running import Running
 from stormline.cli.screen import open_screen
 from stormline.cli.servers import require_both
@@ -120,6 +120,7 @@ def _enter(
                 delete_topic(servers.kafka, feed.topic)
     for feed in feeds:
         ensure_topic(servers.kafka, feed.topic, feed.partitions, configs=FED)
+    create_topics(env, loaded, servers.kafka)
 
 
 def _told(level: int, text: str) -> str:

@@ -87,6 +87,7 @@ class Submission:
 
     def _ready_store(self, stack: ExitStack) -> Redis:
         """The app's Redis, durable and ready for this topology; Kafka has been asked, too."""
+        from stormline.cli.run import create_topics
         from stormline.cli.servers import found_here, probe_kafka, probe_redis
         from stormline.components.graph import version
         from stormline.connectors.redis import connect, require_durable, require_ready
@@ -100,6 +101,7 @@ class Submission:
         store: Redis = stack.enter_context(connect(env.redis))
         if env.durability != "memory":
             require_durable(store, plan.env.redis or "")
+        create_topics(env, plan.loaded, env.kafka)
         require_ready(store, plan.app, version(plan.loaded.topology), self._said.state)
         return store
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
-from stormline.components.edges import Writer
 from stormline.components.host import Host
 from stormline.components.outputs import broken_reason
+from stormline.components.producing import Producing
 from stormline.core.record import Origin
 from stormline.core.split import Broken
 
-RETRY_AFTER_MS = 1000
+MOST_OF_A_HEADER = 10_000
+"""Bytes of a header that are kept where the whole is too large for a message."""
 
 
 class DeadLetters:
@@ -28,11 +29,9 @@ class DeadLetters:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._writer: Writer | None = None
-        self._retries: list[tuple[int, Callable[[], None]]] = []
+        self._producing = Producing(host, create=True)
         self.count = 0
         self.waiting = 0
-        self.trouble: str | None = None
 
     def send(
         self,
@@ -59,7 +58,7 @@ class DeadLetters:
             ("attempts", str(attempts).encode()),
         ]
         self.waiting += 1
-        self._attempt(partial(self._produce, f"{topic}.dead", key or str(origin).encode(), raw, headers, settled))
+        self._send(f"{topic}.dead", key or str(origin).encode(), raw, headers, settled)
 
     def set_aside(self, component: str, partition: str, broken: Broken, settled: Callable[[], None]) -> None:
         """Send a record on which the code of this component raised."""
@@ -74,12 +73,7 @@ class DeadLetters:
             component=component,
         )
 
-    def _attempt(self, produce: Callable[[], None]) -> None:
-        if self._writer is None:
-            self._writer = self._host.edges.writer(post=self._host.post)
-        produce()
-
-    def _produce(
+    def _send(
         self,
         topic: str,
         key: bytes,
@@ -87,33 +81,49 @@ class DeadLetters:
         headers: list[tuple[str, bytes]],
         settled: Callable[[], None],
     ) -> None:
-        assert self._writer is not None
-        again = partial(self._produce, topic, key, value, headers, settled)
-        self._writer.send(topic, key=key, value=value, headers=headers, done=partial(self._done, topic, settled, again))
+        self._producing.send(
+            topic,
+            key=key,
+            value=value,
+            headers=headers,
+            done=partial(self._done, partial(self._send_cut, topic, key, value, headers, settled), settled),
+        )
 
-    def _done(self, topic: str, settled: Callable[[], None], again: Callable[[], None], failure: str | None) -> None:
-        if failure is not None:
-            self.trouble = f"cannot write to {topic}: {failure}; trying again"
-            self._host.report_error(self.trouble)
-            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, again))
+    def _send_cut(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]],
+        settled: Callable[[], None],
+        refused: str,
+    ) -> None:
+        """Headers come on top of a record that filled a message: then its value stays where its origin is."""
+        size = len(value or b"")
+        cut = f"the value of {size:,} bytes was left out: {refused}"
+        parts = [(name, text[:MOST_OF_A_HEADER]) for name, text in headers]
+        self._send(topic, key[:MOST_OF_A_HEADER], None, [*parts, ("cut", cut.encode()[:MOST_OF_A_HEADER])], settled)
+
+    def _done(self, cut: Callable[[str], None], settled: Callable[[], None], refused: str | None) -> None:
+        if refused is not None:
+            cut(refused)
             return
-        self.trouble = None
         self.count += 1
         self.waiting -= 1
         settled()
 
     @property
+    def trouble(self) -> str | None:
+        return self._producing.trouble
+
+    @property
     def due_ms(self) -> int | None:
         """When the next one is to be tried again."""
-        return min((due for due, _ in self._retries), default=None)
+        return self._producing.due_ms
 
     def on_time(self, now_ms: int) -> None:
         """Try again what is due."""
-        due = [again for due_ms, again in self._retries if due_ms <= now_ms]
-        self._retries = [retry for retry in self._retries if retry[0] > now_ms]
-        for again in due:
-            again()
+        self._producing.on_time(now_ms)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._producing.close()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stormline.components.from_kafka import NO_TIME, MarkedValues, Message, marked
+from stormline.components.from_kafka import NO_TIME, Arrived, MarkedValues, marked
 from stormline.components.values import JSON, value_decoder
 from stormline.core.batch import Rows
 from stormline.core.errors import raised
@@ -101,7 +101,7 @@ class Decoder:
         for offset, timestamp_ms, key, heads, value in zip(*columns, strict=True):
             try:
                 record = self._record(
-                    value, Message(fetched.partition, offset, timestamp_ms, key, heads, value is None)
+                    value, Arrived(fetched.partition, offset, timestamp_ms, key, heads, value is None)
                 )
                 at_ms = self._time_ms(record, timestamp_ms, now_ms)
             except Exception as error:  # as above
@@ -113,7 +113,7 @@ class Decoder:
             rows.values.append(record)
         return rows, bad
 
-    def _record(self, value: bytes | None, message: Message) -> Any:
+    def _record(self, value: bytes | None, message: Arrived) -> Any:
         if self._marked is not None:
             return self._marked.record(value, message)
         if value is None:

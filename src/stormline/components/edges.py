@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from stormline.core.events import ReaderEvent
+from stormline.core.events import ReaderEvent, Unsent
 from stormline.core.requests import Reply, Request
 
 
@@ -45,9 +45,9 @@ class Writer(Protocol):
         key: bytes | None,
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]],
-        done: Callable[[str | None], None],
+        done: Callable[[Unsent | None], None],
     ) -> None:
-        """`done(None)` once the broker has confirmed, `done(reason)` if it never will."""
+        """`done(None)` once the broker has confirmed; else with the reason, and the record may be sent again."""
 
     def close(self) -> None: ...
 
@@ -77,7 +77,8 @@ class Edges(Protocol):
         post: Callable[[Callable[[], None]], None],
     ) -> Reader: ...
 
-    def writer(self, *, post: Callable[[Callable[[], None]], None]) -> Writer: ...
+    def writer(self, *, create: bool, post: Callable[[Callable[[], None]], None]) -> Writer:
+        """`create`: a topic that does not exist is made on first use, with one partition."""
 
     def store(self, *, app: str, post: Callable[[Callable[[], None]], None]) -> Store: ...
 

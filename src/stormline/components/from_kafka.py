@@ -35,7 +35,7 @@ class FromKafka(enum.Enum):
     """bool. A schema with this field gets records without a value too; their other fields have their defaults."""
 
 
-class Message(NamedTuple):
+class Arrived(NamedTuple):
     """What Kafka has besides the value."""
 
     partition: str
@@ -106,7 +106,7 @@ class MarkedValues:
         self._decode = decoder(schema if own else _body(schema, self._names))
         self._getters = [attrgetter(name) for name in self._names]
 
-    def record(self, value: bytes | None, message: Message) -> Any:
+    def record(self, value: bytes | None, message: Arrived) -> Any:
         """Raises what the decoder raises, or ValueError for what a marked field cannot be."""
         if value is None and not self._tombstones:
             raise ValueError("it has no value (a tombstone)")
@@ -145,7 +145,7 @@ def _body(schema: type[msgspec.Struct], names: Sequence[str]) -> type[msgspec.St
     )
 
 
-def _filler(mark: FromKafka, kind: Any) -> Callable[[Message], Any]:
+def _filler(mark: FromKafka, kind: Any) -> Callable[[Arrived], Any]:
     if mark is FromKafka.key:
         return _key_filler(kind)
     if mark is FromKafka.headers:
@@ -157,10 +157,10 @@ def _filler(mark: FromKafka, kind: Any) -> Callable[[Message], Any]:
     return _time if datetime in alternatives(kind) else _time_ms
 
 
-def _key_filler(kind: Any) -> Callable[[Message], Any]:
+def _key_filler(kind: Any) -> Callable[[Arrived], Any]:
     raw = bytes in alternatives(kind)
 
-    def key(message: Message) -> Any:
+    def key(message: Arrived) -> Any:
         try:
             given = message.key if raw or message.key is None else message.key.decode()
             return msgspec.convert(given, kind, strict=False)
@@ -170,13 +170,13 @@ def _key_filler(kind: Any) -> Callable[[Message], Any]:
     return key
 
 
-def _time_ms(message: Message) -> int:
+def _time_ms(message: Arrived) -> int:
     if message.timestamp_ms < 0:
         raise ValueError(NO_TIME.format(message.timestamp_ms))
     return message.timestamp_ms
 
 
-def _time(message: Message) -> datetime:
+def _time(message: Arrived) -> datetime:
     return _EPOCH + _time_ms(message) * _MILLISECOND
 
 

@@ -48,12 +48,15 @@ class PlainInput:
 
         Raises ValueError (msgspec.ValidationError is one) if the tuple is no record of the schema.
         """
-        if self._fields is None:
-            self._fields = self._host.handshake()["context"]["source->stream->fields"]
-        names = self._fields[tup.component][tup.stream]
-        record = msgspec.convert(dict(zip(names, tup.values, strict=True)), self._schema, strict=False)
+        record = msgspec.convert(self.named(tup), self._schema, strict=False)
         at_ms = self._host.now_ms() if self._time is None else time_ms(self._time(record))
         return Batch(-1, "", NO_PARTITION, Rows([0], [at_ms], [record]))
+
+    def named(self, tup: Tuple) -> dict[str, Any]:
+        """The values of a tuple by the names of its stream's fields."""
+        if self._fields is None:
+            self._fields = self._host.handshake()["context"]["source->stream->fields"]
+        return dict(zip(self._fields[tup.component][tup.stream], tup.values, strict=True))
 
 
 class SeenTimes:

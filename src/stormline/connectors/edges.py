@@ -51,10 +51,10 @@ class ServerEdges:
             post=post,
         )
 
-    def writer(self, *, post: Post) -> KafkaWriter:
+    def writer(self, *, create: bool, post: Post) -> KafkaWriter:
         from stormline.connectors.kafka_writer import KafkaWriter
 
-        return KafkaWriter(brokers=self._brokers, post=post)
+        return KafkaWriter(brokers=self._brokers, create=create, post=post)
 
     def store(self, *, app: str, post: Post) -> TaskStore:
         from stormline.connectors.redis import RedisStore

@@ -111,6 +111,14 @@ def ensure_topic(
         return len(admin.describe_topics([topic])[0]["partitions"])
 
 
+def partition_count(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> int | None:
+    """How many partitions the topic has; None if it does not exist. Raises ServerError."""
+    with _admin(brokers, f"look for topic {topic}", timeout_ms) as admin:
+        if topic not in admin.list_topics():
+            return None
+        return len(admin.describe_topics([topic])[0]["partitions"])
+
+
 def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Delete the topic, if it exists, with all its records, and wait until it is gone. Raises ServerError."""
     with _admin(brokers, f"delete topic {topic}", timeout_ms) as admin:

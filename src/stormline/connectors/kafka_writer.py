@@ -1,24 +1,44 @@
 """Produces records to Kafka: idempotent, confirmed by all replicas, on threads of its own.
 
-A topic that does not exist is created with one partition on first use: dead letters must have a place to go.
+A topic that does not exist may be created with one partition on first use: dead letters must have a place to go.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
-from stormline.connectors.kafka import ClientMaker, client_settings, ensure_topic, reason, unreachable
+from stormline.connectors.kafka import (
+    ClientMaker,
+    client_settings,
+    ensure_topic,
+    partition_count,
+    reason,
+    unreachable,
+)
 from stormline.core.errors import ServerError
+from stormline.core.events import Unsent
 
 DELIVERY_MS = 30_000
 CLOSE_S = 5.0
+LOOK_AGAIN_S = 0.5
+"""Whether a topic has been created."""
+NEVER_TAKEN = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError, InvalidTimestampError)
+"""The record's own fault: it would be refused each time."""
 
 
 class _Record(NamedTuple):
@@ -26,7 +46,7 @@ class _Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
-    done: Callable[[str | None], None]
+    done: Callable[[Unsent | None], None]
 
 
 class KafkaWriter:
@@ -36,12 +56,15 @@ class KafkaWriter:
     the topic and the reason.
     """
 
-    def __init__(self, brokers: str, *, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, brokers: str, *, create: bool, post: Callable[[Callable[[], None]], None]) -> None:
         self._brokers = brokers
+        self._create = create
         self._post = post
         self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._topics: set[str] = set()
+        self._missing: dict[str, float] = {}
+        """Topic that does not exist -> when to look again."""
         self._producer: Any = None
 
     def send(
@@ -51,7 +74,7 @@ class KafkaWriter:
         key: bytes | None,
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]],
-        done: Callable[[str | None], None],
+        done: Callable[[Unsent | None], None],
     ) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
@@ -70,21 +93,34 @@ class KafkaWriter:
             try:
                 self._produce(record)
             except (ServerError, KafkaError, ValueError, TypeError) as error:
-                text = str(error) if isinstance(error, ServerError) else reason(error)
-                self._answer(record, text)
+                self._answer(record, error)
         if self._producer is not None:
             with suppress(KafkaTimeoutError):  # who gets no answer will send it again
                 self._producer.close(timeout=CLOSE_S)
 
     def _produce(self, record: _Record) -> None:
         if record.topic not in self._topics:
-            ensure_topic(self._brokers, record.topic, 1)
+            self._find(record.topic)
             self._topics.add(record.topic)
         if self._producer is None:
             self._producer = self._connected()
         sent = self._producer.send(record.topic, key=record.key, value=record.value, headers=record.headers)
         sent.add_callback(lambda _: self._answer(record, None))
-        sent.add_errback(lambda error: self._answer(record, reason(error)))
+        sent.add_errback(lambda error: self._answer(record, error))
+
+    def _find(self, topic: str) -> None:
+        """Raises ServerError if there is no such topic, and it is not to be created."""
+        if self._create:
+            ensure_topic(self._brokers, topic, 1)
+            return
+        if time.monotonic() >= self._missing.get(topic, 0):
+            if partition_count(self._brokers, topic) is not None:
+                return
+            self._missing[topic] = time.monotonic() + LOOK_AGAIN_S
+        raise ServerError(
+            f"it does not exist on Kafka at {self._brokers}; create it, or have the environment in config.json do so: "
+            f'"topics": {{"{topic}": {{"partitions": 1}}}}'
+        )
 
     def _connected(self) -> Any:
         maker = ClientMaker()
@@ -104,6 +140,9 @@ class KafkaWriter:
             maker.close()
             raise ServerError(unreachable(self._brokers), retriable=True) from error
 
-    def _answer(self, record: _Record, error: str | None) -> None:
-        text = None if error is None else f"topic {record.topic}: {error}"
-        self._post(lambda: record.done(text))
+    def _answer(self, record: _Record, error: Exception | None) -> None:
+        unsent = None
+        if error is not None:
+            text = str(error) if isinstance(error, ServerError) else reason(error)
+            unsent = Unsent(f"topic {record.topic}: {text}", final=isinstance(error, NEVER_TAKEN))
+        self._post(lambda: record.done(unsent))

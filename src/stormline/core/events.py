@@ -1,4 +1,4 @@
-"""What a reader of Kafka tells its spout."""
+"""What a reader of Kafka tells its spout, and a writer whoever sends."""
 
 from __future__ import annotations
 
@@ -65,6 +65,13 @@ class Trouble(NamedTuple):
 
     message: str | None
     fatal: bool = False
+
+
+class Unsent(NamedTuple):
+    """Why a record is not in Kafka. `final`: the broker will never take it, for it is too large or the like."""
+
+    reason: str
+    final: bool = False
 
 
 ReaderEvent = Assigned | Fetched | Committed | Trouble

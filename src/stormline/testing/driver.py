@@ -25,11 +25,13 @@ from stormline.components.chaining import told_apart
 from stormline.components.decoding import time_ms as to_ms
 from stormline.components.edges import Edges
 from stormline.components.graph import reads_results, slots
+from stormline.components.kafka_sink import KafkaSink
 from stormline.components.kafka_spout import KafkaSpout
 from stormline.components.keyed_bolt import KeyedBolt
 from stormline.components.keys import SLOTS_KEY
 from stormline.connectors.results import LateRecord, Row
 from stormline.core.duration import duration_ms
+from stormline.core.events import Unsent
 from stormline.core.record import Record
 from stormline.core.slot import key_text
 from stormline.core.status import Status
@@ -38,7 +40,7 @@ from stormline.engine.topology import read_topology
 from stormline.engine.worker import Worker
 from stormline.testing.clock import ManualClock
 from stormline.testing.edges import MemoryEdges
-from stormline.testing.log import DeadLetter, Log
+from stormline.testing.log import DeadLetter, Log, Message
 from stormline.testing.single import TAKEN, topology_of
 from stormline.testing.store import MemoryStore
 
@@ -78,7 +80,8 @@ class Driver:
         specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
         self.topics: list[str] = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
         """The topics that the topology reads."""
-        for topic in self.topics:
+        sinks = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSink)]
+        for topic in self.topics + sinks:
             self.log.create(topic, partitions)
         self._start()
 
@@ -211,9 +214,9 @@ class Driver:
         """Redis is restarted without its data."""
         self.store.lose_data()
 
-    def refuse_next_dead_letter(self, reason: str = "the broker is full") -> None:
-        """The next write of a dead letter fails."""
-        self.log.refusals.append(reason)
+    def refuse_next_write(self, reason: str = "the broker is full") -> None:
+        """The next message of a component to Kafka, a dead letter or a sink's, is not taken."""
+        self.log.refusals.append(Unsent(reason))
 
     # What came of it
 
@@ -230,12 +233,15 @@ class Driver:
         """The late records of a component that are kept, by event time."""
         return self.store.late(_one_of(self.keyed, component, "component with results"))[1]
 
+    def messages(self, topic: str) -> list[Message]:
+        """What is in a topic, one partition after the other; of a sink's, for example."""
+        return [message for partition in self.log.topics.get(topic, []) for message in partition]
+
     def dead_letters(self, topic: str | None = None) -> list[DeadLetter]:
         """What is in the dead-letter topic of a topic, or of a component: what came from no topic."""
         if topic not in self.status():
             topic = _one_of(self.topics, topic, "topic")
-        partitions = self.log.topics.get(f"{topic}.dead", [])
-        return [DeadLetter.of(message) for partition in partitions for message in partition]
+        return [DeadLetter.of(message) for message in self.messages(f"{topic}.dead")]
 
     @property
     def acked(self) -> int:

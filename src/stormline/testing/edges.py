@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Standing
+from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Standing, Unsent
 from stormline.core.requests import Reply, Request
 from stormline.testing.log import Log
 from stormline.testing.store import MemoryStore
@@ -27,8 +27,8 @@ class MemoryEdges:
     def reader(self, *, group: str, **settings: Any) -> LogReader:
         return LogReader(self._log, **settings)
 
-    def writer(self, *, post: Post) -> LogWriter:
-        return LogWriter(self._log, post)
+    def writer(self, *, create: bool, post: Post) -> LogWriter:
+        return LogWriter(self._log, create, post)
 
     def store(self, *, app: str, post: Post) -> TaskStore:
         return TaskStore(self._store, post)
@@ -98,8 +98,8 @@ class LogReader:
 class LogWriter:
     """A `components.edges.Writer` into a `Log`."""
 
-    def __init__(self, log: Log, post: Post) -> None:
-        self._log, self._post = log, post
+    def __init__(self, log: Log, create: bool, post: Post) -> None:
+        self._log, self._create, self._post = log, create, post
 
     def send(
         self,
@@ -108,9 +108,14 @@ class LogWriter:
         key: bytes | None,
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]],
-        done: Callable[[str | None], None],
+        done: Callable[[Unsent | None], None],
     ) -> None:
         refusal = self._log.refusals.pop(0) if self._log.refusals else None
+        size = len(value or b"") + len(key or b"") + sum(len(name) + len(text) for name, text in headers)
+        if refusal is None and size > self._log.max_bytes:
+            refusal = Unsent(f"topic {topic}: the record has {size} bytes", final=True)
+        if refusal is None and topic not in self._log.topics and not self._create:
+            refusal = Unsent(f"topic {topic} does not exist")
         if refusal is None:
             self._log.create(topic, 1)
             self._log.append(topic, 0, key=key, value=value, headers=dict(headers))

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from stormline.core.events import Unsent
+
 
 class Message(NamedTuple):
     """A record in a topic."""
@@ -46,8 +48,10 @@ class Log:
         self.topics: dict[str, list[list[Message]]] = {}
         self.committed: dict[str, int] = {}
         """Partition -> committed offset."""
-        self.refusals: list[str] = []
+        self.refusals: list[Unsent] = []
         """Reasons for which the next writes of components are refused, one each."""
+        self.max_bytes = 1_000_000
+        """What is larger is refused for ever, as a broker does."""
         self._listeners: list[Callable[[], None]] = []
 
     def create(self, topic: str, partitions: int) -> None:

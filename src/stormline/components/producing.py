@@ -1,0 +1,72 @@
+"""Messages of one task on their way to Kafka: each is sent until the broker has confirmed it, or will never take it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from stormline.components.edges import Writer
+from stormline.components.host import Host
+from stormline.core.events import Unsent
+
+RETRY_AFTER_MS = 1000
+
+Done = Callable[[str | None], None]
+"""Called once: with None when the broker has confirmed the message, with the reason if it will never take it."""
+
+
+class Producing:
+    """The messages of one task. `create`: topics that do not exist are made. Nothing is connected before the first."""
+
+    def __init__(self, host: Host, *, create: bool) -> None:
+        self._host = host
+        self._create = create
+        self._writer: Writer | None = None
+        self._retries: deque[tuple[int, Callable[[], None]]] = deque()
+        """When, and what; in the order of the times."""
+        self.waiting = 0
+        """Messages that are not settled."""
+        self.trouble: str | None = None
+
+    def send(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], done: Done
+    ) -> None:
+        self.waiting += 1
+        self._attempt(topic, key, value, headers, done)
+
+    def _attempt(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], done: Done
+    ) -> None:
+        if self._writer is None:
+            self._writer = self._host.edges.writer(create=self._create, post=self._host.post)
+        again = partial(self._attempt, topic, key, value, headers, done)
+        answered = partial(self._answered, topic, again, done)
+        self._writer.send(topic, key=key, value=value, headers=headers, done=answered)
+
+    def _answered(self, topic: str, again: Callable[[], None], done: Done, unsent: Unsent | None) -> None:
+        if unsent is not None and not unsent.final:
+            trouble = f"cannot write to {topic}: {unsent.reason}; trying again"
+            if trouble != self.trouble:  # many messages may wait for one broker
+                self._host.report_error(trouble)
+            self.trouble = trouble
+            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, again))
+            return
+        if not self._retries:
+            self.trouble = None
+        self.waiting -= 1
+        done(None if unsent is None else unsent.reason)
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the next one is to be tried again."""
+        return self._retries[0][0] if self._retries else None
+
+    def on_time(self, now_ms: int) -> None:
+        """Try again what is due."""
+        while self._retries and self._retries[0][0] <= now_ms:
+            self._retries.popleft()[1]()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
