@@ -386,7 +386,7 @@ def test_a_topic_with_more_records_than_rows_is_refused(broker, settings):
 def test_another_number_of_partitions_is_refused(broker, settings):
     """The rows would go to other partitions than those already there."""
     ensure_topic(broker.address, settings.topic, 2)
-    with pytest.raises(StateError, match="has 2 partitions, the configuration says 3"):
+    with pytest.raises(StateError, match="has 2 partitions, not 3"):
         Feed(broker.address, settings).run()
 
 

@@ -1,14 +1,15 @@
 """Feeds the rows of a file or a program into a topic, each once, however often the feed is killed and started again.
 
-Rows go to partitions by the hash of their key, as every Kafka client does it, and stand there in the source's order.
-So the log itself says how far the feed has come: a partition that ends at offset n holds the first n of its rows.
-Each record carries the number of its row in the header `row`; at the start the last record of each partition must carry
-the number that this source gives it, else the topic holds something else and the feed refuses.
+Rows go to partitions by the hash of their key, as every Kafka client does it, those without a key in turn, and stand
+there in the source's order. So the log itself says how far the feed has come: a partition that ends at offset n holds
+the first n of its rows. Each record carries the number of its row in the header `row`; at the start the last record of
+each partition must carry the number that this source gives it, else the topic holds something else: the feed refuses.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -26,6 +27,25 @@ from stormline.core.errors import ServerError, StateError
 BATCH_ROWS = 1_000
 BATCH_BYTES = 500_000
 ANSWER_MS = 10_000
+SLICE_S = 0.1
+"""With a rate, rows are sent so often."""
+
+
+class _Pace:
+    """So many rows a second, in slices of a tenth of it."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._slice = max(1, int(rate * SLICE_S))
+        self._rows = 0
+        self._began_s = time.monotonic()
+
+    def rest_s(self) -> float | None:
+        """One row more: None, or at the end of a slice how long to rest."""
+        self._rows += 1
+        if self._rows % self._slice:
+            return None
+        return max(0.0, self._began_s + self._rows / self._rate - time.monotonic())
 
 
 class Fed(NamedTuple):
@@ -42,9 +62,11 @@ class Fed(NamedTuple):
 class Feed:
     """One feed; `run` is called once, on a thread of the caller's."""
 
-    def __init__(self, brokers: str, settings: FeedSettings) -> None:
+    def __init__(self, brokers: str, settings: FeedSettings, *, rate: float | None = None) -> None:
+        """`rate`: rows a second, at most; None: as many as can be."""
         self._brokers = brokers
         self._settings = settings
+        self._rate = rate
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -62,50 +84,63 @@ class Feed:
         count = ensure_topic(self._brokers, settings.topic, settings.partitions, configs=FED)
         if count != settings.partitions:
             raise StateError(
-                f"topic {settings.topic} has {count} partitions, the configuration says {settings.partitions}. Correct "
-                "the number, or delete the topic (--fresh)"
+                f"topic {settings.topic} has {count} partitions, not {settings.partitions} as the feed is to have. "
+                "Correct the number, or delete the topic (--fresh)"
             )
-        partition_of = lru_cache(1 << 16)(lambda key: (murmur2(key) & 0x7FFFFFFF) % count)
+        hashed = lru_cache(1 << 16)(lambda key: (murmur2(key) & 0x7FFFFFFF) % count)
+
+        def partition_of(number: int, key: bytes | None) -> int:
+            return number % count if key is None else hashed(key)
+
         ends = self._where_it_stopped(content, partition_of)
         there = sum(ends.values())
         if there == content.total:
             return Fed(content.total, 0, ends)
         appender = Appender(self._brokers, settings.topic, ends, header=b"row")
         try:
-            waiting: dict[int, list[tuple[int, bytes, bytes, bytes]]] = {number: [] for number in ends}
+            waiting: dict[int, list[tuple[int, bytes | None, bytes, bytes]]] = {number: [] for number in ends}
             sizes, left = dict.fromkeys(ends, 0), dict(ends)
-            for row in content.rows():
-                partition = partition_of(row.key)
-                if left[partition]:
-                    left[partition] -= 1
-                    continue
-                batch = waiting[partition]
-                batch.append((row.time_ms, row.key, row.value, b"%d" % row.number))
-                sizes[partition] += len(row.value)
-                if len(batch) == BATCH_ROWS or sizes[partition] > BATCH_BYTES:
-                    appender.append(partition, batch)
+            pace = None if self._rate is None else _Pace(self._rate)
+
+            def send(partition: int) -> None:
+                if waiting[partition]:
+                    appender.append(partition, waiting[partition])
                     waiting[partition], sizes[partition] = [], 0
                     if on_progress is not None:
                         on_progress(sum(appender.ends.values()), content.total)
-                    if self._stopped.is_set():
-                        break
+
+            for row in content.rows():
+                partition = partition_of(row.number, row.key)
+                if left[partition]:
+                    left[partition] -= 1
+                    continue
+                time_ms = time.time_ns() // 1_000_000 if row.time_ms is None else row.time_ms
+                waiting[partition].append((time_ms, row.key, row.value, b"%d" % row.number))
+                sizes[partition] += len(row.value)
+                if len(waiting[partition]) == BATCH_ROWS or sizes[partition] > BATCH_BYTES:
+                    send(partition)
+                if pace is not None and (rest_s := pace.rest_s()) is not None:
+                    for each in waiting:
+                        send(each)
+                    self._stopped.wait(rest_s)
+                if self._stopped.is_set():
+                    break
             else:
-                for partition, batch in waiting.items():
-                    if batch:
-                        appender.append(partition, batch)
+                for each in waiting:
+                    send(each)
             appender.finish()
         finally:
             appender.close()
         return Fed(content.total, sum(appender.ends.values()) - there, appender.ends)
 
-    def _where_it_stopped(self, content: Content, partition_of: Callable[[bytes], int]) -> dict[int, int]:
+    def _where_it_stopped(self, content: Content, partition_of: Callable[[int, bytes | None], int]) -> dict[int, int]:
         """Partition -> log end, checked against the source."""
         ends, last_rows = self._log_ends()
         if not any(ends.values()):
             return ends
         left = dict(ends)
         for number, key in enumerate(content.keys(), 1):
-            partition = partition_of(key)
+            partition = partition_of(number, key)
             left[partition] -= 1
             if left[partition] == 0 and last_rows[partition] not in (None, b"%d" % number):
                 self._refuse(f"partition {partition} ends with row {last_rows[partition]!r}, not with row {number}")

@@ -1,5 +1,7 @@
 """A CSV file as records for Kafka: JSON values, a key, a timestamp; always the same for the same file.
 
+Without a column for the key records have none; without one for the time they have that of being fed.
+
 The file is UTF-8 with a header row, `.csv` or `.csv.gz`. A column's JSON type follows from the text of all its values:
 
 - every value an integer as JSON writes it (`-?(0|[1-9][0-9]*)`) or empty: a JSON number;
@@ -38,9 +40,10 @@ class FedRow(NamedTuple):
 
     number: int
     """1 for the first row under the header."""
-    key: bytes
+    key: bytes | None
     value: bytes
-    time_ms: int
+    time_ms: int | None
+    """ms since the epoch; None: when it is fed."""
 
 
 class Content(NamedTuple):
@@ -48,16 +51,16 @@ class Content(NamedTuple):
 
     total: int
     rows: Callable[[], Iterator[FedRow]]
-    keys: Callable[[], Iterator[bytes]]
+    keys: Callable[[], Iterator[bytes | None]]
     """The keys of all rows, in their order."""
 
 
 class CsvFile(NamedTuple):
-    """A source of rows: a file, the column whose text is the key, and that of the timestamp, ISO 8601."""
+    """A source of rows: a file, the column whose text is the key, and that of the timestamp, ISO 8601; None: none."""
 
     file: Path
-    key: str
-    event_time: str
+    key: str | None
+    event_time: str | None
 
     def __str__(self) -> str:
         return str(self.file)
@@ -87,11 +90,11 @@ def header(file: Path) -> list[str]:
         return next(rows, [])
 
 
-def layout(file: Path, *, event_time: str) -> Layout:
+def layout(file: Path, *, event_time: str | None) -> Layout:
     """Read the file through. Raises SettingsError for the first row with a wrong number of values or no time."""
     with _rows(file) as rows:
         names = next(rows, [])
-        time_at = names.index(event_time)
+        time_at = None if event_time is None else names.index(event_time)
         numbers, filled, count = [True] * len(names), [False] * len(names), 0
         # Many rows at a time, and each different text once: a check of every value would take four times as long.
         while chunk := list(islice(rows, _CHUNK)):
@@ -103,7 +106,7 @@ def layout(file: Path, *, event_time: str) -> Layout:
             for column, values in enumerate(zip(*chunk, strict=True)):
                 texts = set(values)
                 if column == time_at:
-                    _check_times(file, texts, values, event_time, count)
+                    _check_times(file, values, names[column], count)
                 texts.discard("")
                 filled[column] |= bool(texts)
                 numbers[column] = numbers[column] and all(map(_NUMBER.fullmatch, texts))
@@ -111,8 +114,8 @@ def layout(file: Path, *, event_time: str) -> Layout:
     return Layout(names, [a and b for a, b in zip(numbers, filled, strict=True)], count)
 
 
-def _check_times(file: Path, texts: set[str], values: Sequence[str], name: str, before: int) -> None:
-    for text in texts:
+def _check_times(file: Path, values: Sequence[str], name: str, before: int) -> None:
+    for text in dict.fromkeys(values):
         try:
             epoch_ms(text)
         except ValueError as error:
@@ -121,16 +124,17 @@ def _check_times(file: Path, texts: set[str], values: Sequence[str], name: str, 
             ) from error
 
 
-def fed_rows(file: Path, layout: Layout, *, key: str, event_time: str) -> Iterator[FedRow]:
+def fed_rows(file: Path, layout: Layout, *, key: str | None, event_time: str | None) -> Iterator[FedRow]:
     """All rows, in the order of the file."""
-    key_at, time_at = layout.names.index(key), layout.names.index(event_time)
+    key_at, time_at = (None if name is None else layout.names.index(name) for name in (key, event_time))
     template = "{" + ",".join(f"{json.dumps(name).replace('%', '%%')}:%s" for name in layout.names) + "}"
     texts = [column for column, number in enumerate(layout.numbers) if not number]
     quoted = lru_cache(_CACHE)(json.dumps)
     with _rows(file) as rows:
         next(rows)
         for number, row in enumerate(rows, 1):
-            key_bytes, time_ms = row[key_at].encode(), epoch_ms(row[time_at])
+            key_bytes = None if key_at is None else row[key_at].encode()
+            time_ms = None if time_at is None else epoch_ms(row[time_at])
             for column in texts:
                 row[column] = quoted(row[column])
             if "" in row:
@@ -138,12 +142,13 @@ def fed_rows(file: Path, layout: Layout, *, key: str, event_time: str) -> Iterat
             yield FedRow(number, key_bytes, (template % tuple(row)).encode(), time_ms)
 
 
-def keys(file: Path, *, key: str) -> Iterator[bytes]:
+def keys(file: Path, *, key: str | None) -> Iterator[bytes | None]:
     """The keys of all rows, in the order of the file."""
     with _rows(file) as rows:
-        key_at = next(rows).index(key)
+        names = next(rows)
+        key_at = None if key is None else names.index(key)
         for row in rows:
-            yield row[key_at].encode()
+            yield None if key_at is None else row[key_at].encode()
 
 
 @lru_cache(_CACHE)
@@ -161,7 +166,10 @@ def _rows(file: Path) -> Iterator[Iterator[list[str]]]:
             if file.suffix == ".gz"
             else open(file, encoding="utf-8-sig", newline="")
         ) as text:
+            reader = csv.reader(text, strict=True)
             # Empty lines are no rows.
-            yield (row for row in csv.reader(text, strict=True) if row)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+            yield (row for row in reader if row)
+    except csv.Error as error:
+        raise SettingsError(f"{file} cannot be read: line {reader.line_num}: {error}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stormline.connectors.feed_file import CsvFile, header
+from stormline.connectors.feed_lines import LinesFile
 from stormline.connectors.feed_program import Program, fault_of
 from stormline.core.errors import SettingsError
 
@@ -19,7 +20,7 @@ class FeedSettings(NamedTuple):
     """One entry of `feed`."""
 
     topic: str
-    source: CsvFile | Program
+    source: CsvFile | LinesFile | Program
     partitions: int
 
 
@@ -90,18 +91,25 @@ def _program(entry: Mapping[str, Any], root: Path, where: str, faults: list[str]
 
 
 def _file(entry: Mapping[str, Any], root: Path, where: str, faults: list[str]) -> CsvFile:
-    file = root / entry["file"]
-    source = CsvFile(file, entry["key"], entry["event_time"])
+    source = CsvFile(root / entry["file"], entry["key"], entry["event_time"])
+    places = {name: f"{where}.{name}" for name in ("file", "key", "event_time")}
+    faults += csv_faults(source, places)
+    return source
+
+
+def csv_faults(source: CsvFile, places: Mapping[str, str]) -> list[str]:
+    """What is wrong with the header. `places`: where the user said `file`, `key` and `event_time`."""
+    file = source.file
     try:
         names = header(file)
     except SettingsError as error:
-        faults.append(f"{where}.file: {error}")
-        return source
+        return [f"{places['file']}: {error}"]
+    faults = []
     if len(set(names)) < len(names):
-        faults.append(f"{where}.file: {file} has a column twice: {', '.join(names)}")
-    for name in ("key", "event_time"):
-        if entry[name] not in names:
-            near = difflib.get_close_matches(entry[name], names, n=1)
+        faults.append(f"{places['file']}: {file} has a column twice: {', '.join(names)}")
+    for place, name in ((places["key"], source.key), (places["event_time"], source.event_time)):
+        if name is not None and name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
-            faults.append(f"{where}.{name}: {file} has no column {entry[name]}; {hint}")
-    return source
+            faults.append(f"{place}: {file} has no column {name}; {hint}")
+    return faults

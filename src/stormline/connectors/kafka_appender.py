@@ -62,7 +62,7 @@ class Appender:
             self.close()
             raise self._failure(error) from error
 
-    def append(self, partition: int, records: Sequence[tuple[int, bytes, bytes, bytes]]) -> None:
+    def append(self, partition: int, records: Sequence[tuple[int, bytes | None, bytes, bytes]]) -> None:
         """Records: (timestamp in ms, key, value, header value). Returns once the batch before it is confirmed."""
         batch = encode_batch(
             records,

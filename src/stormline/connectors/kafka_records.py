@@ -42,8 +42,11 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+NO_KEY = varint(-1)
+
+
 def encode_batch(
-    records: Sequence[tuple[int, bytes, bytes, bytes]],
+    records: Sequence[tuple[int, bytes | None, bytes, bytes]],
     *,
     header: bytes,
     producer_id: int,
@@ -63,8 +66,7 @@ def encode_batch(
                 b"\0",
                 varint(time_ms - first_ms),
                 varint(delta),
-                varint(len(key)),
-                key,
+                NO_KEY if key is None else varint(len(key)) + key,
                 varint(len(value)),
                 value,
                 header_name,

@@ -1,0 +1,85 @@
+"""A file of JSON lines as records for Kafka: each line an object, its value as it stands; `.jsonl` or `.jsonl.gz`.
+
+The key is the text of a field: a string without its quotes, a number digit for digit. The time is a field too: ISO
+8601, or ms since 1970.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from stormline.connectors.feed_file import Content, FedRow, epoch_ms
+from stormline.core.errors import SettingsError
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class LinesFile(NamedTuple):
+    """A source of rows: a file, the field whose text is the key, and that of the timestamp; None: without."""
+
+    file: Path
+    key: str | None
+    event_time: str | None
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    def content(self) -> Content:
+        """Reads the file through. Raises SettingsError for the first line that will not do."""
+        total = sum(1 for _ in self._rows())
+        return Content(total, self._rows, lambda: (row.key for row in self._rows()))
+
+    def _rows(self) -> Iterator[FedRow]:
+        number = 0
+        with _lines(self.file) as lines:
+            for at, line in enumerate(lines, 1):
+                value = line.strip()
+                if not value:
+                    continue
+                number += 1
+                try:
+                    value.decode()
+                    fields = _decode(value)
+                    key = None if self.key is None else _text(fields, self.key)
+                    time_ms = None if self.event_time is None else _time_ms(fields, self.event_time)
+                except ValueError as error:  # msgspec's and Unicode's are such
+                    raise SettingsError(f"{self.file}: line {at}: {error}") from error
+                yield FedRow(number, key, value, time_ms)
+
+
+def _text(fields: dict[str, msgspec.Raw], name: str) -> bytes:
+    raw = bytes(fields.get(name, b"null"))
+    if raw[:1] == b'"':
+        return msgspec.json.decode(raw, type=str).encode()
+    if raw == b"null" or raw[:1] in (b"{", b"["):
+        came = "is missing" if name not in fields else f"is {raw.decode()}"
+        raise ValueError(f"the field {name} {came}; it has {', '.join(fields) or 'no fields'}")
+    return raw
+
+
+def _time_ms(fields: dict[str, msgspec.Raw], name: str) -> int:
+    text = _text(fields, name).decode()
+    if bytes(fields[name])[:1] != b'"':
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"{name} is {text}, which is no whole number of ms") from None
+    try:
+        return epoch_ms(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}, which is no ISO 8601 date") from None
+
+
+@contextmanager
+def _lines(file: Path) -> Iterator[Iterator[bytes]]:
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as lines:
+            yield iter(lines)
+    except (OSError, EOFError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}") from error
