@@ -52,7 +52,7 @@ def test_a_line_is_fed_as_it_stands(tmp_path, name):
         ('{"k":{"a":1},"at":1}', 'line 3: the field k is {"a":1}'),
         ('{"k":"a","at":"soon"}', "line 3: at is 'soon', which is no ISO 8601 date"),
         ('{"k":"a","at":1.5}', "line 3: at is 1.5, which is no whole number of ms"),
-        ('{"k":"\udcff","at":1}', "line 3: 'utf-8' codec can't decode"),
+        ('{"k":"a","at":1,"x":"\udcff"}', "line 3: 'utf-8' codec can't decode"),
     ],
 )
 def test_a_line_that_will_not_do_is_named(tmp_path, line, told):
