@@ -78,7 +78,31 @@ def test_assigned_tells_where_each_partition_stands(broker, topic, reading):
     assert len({name.rpartition("/")[0] for name in names}) == 1
     assert [name.rpartition("/")[2] for name in names] == ["0", "1"]
     assert all(name.startswith(f"{topic}:") and len(name) == len(topic) + 1 + 22 + 2 for name in names)
-    assert [standing[1:] for standing in assigned.standings] == [(0, None, 0, 0), (1, None, 0, 3)]
+    assert [standing[1:5] for standing in assigned.standings] == [(0, None, 0, 0), (1, None, 0, 3)]
+
+
+def test_assigned_tells_where_the_records_of_a_time_begin(broker, topic):
+    """The first record with that timestamp or a later one; where there is none, the end."""
+    ensure_topic(broker.address, topic, 3, configs={"retention.ms": "-1"})
+    for partition, times in ((0, (1_000, 3_000, 2_000, 4_000)), (1, (1_000,))):
+        for time_ms in times:
+            produce(broker, topic, partition, [b"v"], timestamp_ms=time_ms)
+    inbox = Inbox()
+    reader = KafkaReader(
+        broker.address,
+        topic=topic,
+        group="g",
+        task_index=0,
+        task_count=1,
+        max_batch=10,
+        timestamps=False,
+        start_ms=2_000,
+        on_event=inbox.events.append,
+        post=inbox.post,
+    )
+    standings = inbox.next(Assigned).standings
+    reader.close()
+    assert [(standing.log_end, standing.since) for standing in standings] == [(4, 1), (1, 1), (0, 0)]
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 3, 7])

@@ -271,6 +271,22 @@ def test_kafka_ahead_of_redis_halts_the_app(ask: Ask) -> None:
         assert reply.halted
 
 
+def test_a_topic_made_anew_halts_the_app(ask: Ask) -> None:
+    """
+    The same name with another id: what is counted comes from records that are gone. Other topics, and brokers that
+    have no ids, are no reason.
+    """
+    assert isinstance(ask(Mark({"t:old/0": 5, "tt:old/0": 5, "u/0": 5}, {})), Applied)
+    for names in (("t:old/0", "t:old/1"), ("tt:old/0",), ("v:new/0",), ("u/0",), ("u:new/0",), ("t/0",)):
+        assert isinstance(ask(Enter("spout", 2, {}, names)), Applied)
+
+    for request in (Enter("spout", 2, {}, ("t:new/0", "t:new/1")), Enter("spout", 2, {}, ("t:old/0",))):
+        reply = ask(request)
+        assert isinstance(reply, Refused)
+        assert reply.halted
+        assert "topic t was deleted and made anew" in reply.why
+
+
 def test_a_lost_mark_halts_the_app(ask: Ask) -> None:
     """
     What this spout has written and is no longer there was lost; marks otherwise only go up.

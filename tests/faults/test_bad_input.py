@@ -144,3 +144,26 @@ def test_a_redis_that_may_forget_is_refused_with_what_to_set(project: Project) -
         run = project.sparse("run", "-e", "local", "-t", "1")
         assert run.returncode == 0, run.stdout + run.stderr
         client.close()
+
+
+def test_a_topic_made_anew_between_two_runs_stops_the_next_one(project: Project) -> None:
+    """
+    What is counted comes from records that are gone: nothing is added to it, and it is said what to do.
+    """
+    feed(project, "1997-01-01,10.00,1,1\n1997-01-02,20.00,1,2\n")
+    assert project.sparse("run").returncode == 0
+    from stormline.connectors.kafka import delete_topic
+
+    with EmbeddedServers.start(project.root / ".stormline") as servers:
+        delete_topic(servers.kafka, "purchases")
+    run = project.sparse("run")
+    assert run.returncode != 0, run.stdout
+    assert "topic purchases was deleted and made anew" in run.stderr
+    assert "--fresh" in run.stderr
+    (row,) = [json.loads(line) for line in project.sparse("results", "monthly", "--json").stdout.splitlines()]
+    assert row["purchases"] == 2
+
+    again = project.sparse("run", "--fresh")
+    assert again.returncode == 0, again.stdout + again.stderr
+    (row,) = [json.loads(line) for line in project.sparse("results", "monthly", "--json").stdout.splitlines()]
+    assert row["purchases"] == 2

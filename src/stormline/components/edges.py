@@ -73,9 +73,11 @@ class Edges(Protocol):
         task_count: int,
         max_batch: int,
         timestamps: bool,
+        start_ms: int | None,
         on_event: Callable[[ReaderEvent], None],
         post: Callable[[Callable[[], None]], None],
-    ) -> Reader: ...
+    ) -> Reader:
+        """`timestamps`: they will be looked at. `start_ms`: a time whose first offsets `Assigned` is to tell."""
 
     def writer(self, *, create: bool, post: Callable[[Callable[[], None]], None]) -> Writer:
         """`create`: a topic that does not exist is made on first use, with one partition."""

@@ -13,10 +13,11 @@ from stormline.components.decoding import Decoder
 from stormline.components.host import Host
 from stormline.components.hosted import Hosted, positive, record_schema, required, text
 from stormline.components.outputs import Outputs, broken_reason
-from stormline.components.values import value_faults, value_setting
+from stormline.components.start import EARLIEST, Start, positions, start_ms, start_setting
+from stormline.components.values import schema_faults, value_setting
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
-from stormline.core.errors import Died, ServerError, SettingsError, StateError, UserCodeError
+from stormline.core.errors import Died, ServerError, SettingsError, UserCodeError
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.core.progress import Told
 from stormline.core.record import Origin, Record
@@ -46,6 +47,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         "topic": text,
         "schema": record_schema,
         "value": value_setting,
+        "start": start_setting,
         "event_time": text,
         "out_of_order": duration_ms,
         "max_ahead": duration_ms,
@@ -59,6 +61,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
     schema: type[Record]
     value: str = "json"
     """What the values are: "json", "msgpack", or "text" or "bytes", which fill the one field of the schema."""
+    start: Start = EARLIEST
+    """Where to start in a partition without a committed offset: "earliest", "latest", a time (datetime or ISO 8601), or
+    offsets by partition number; "committed": nowhere, stop."""
     event_time: str | None = None
     """The field that holds the event time; None: the timestamp of the Kafka record."""
     out_of_order: str = "0s"
@@ -84,15 +89,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
         cls, name: str | None = None, par: Any = None, config: dict[str, Any] | None = None
     ) -> WiredSpoutSpec:
         """The component in a topology; `par`: its tasks, among which the partitions are dealt out."""
-        faults = required(cls, "topic", "schema")
-        if not faults and cls.event_time is not None and cls.event_time not in cls.schema.__struct_fields__:
-            fields = ", ".join(cls.schema.__struct_fields__)
-            faults.append(
-                f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {cls.schema.__name__} ({fields})"
-            )
-        if not faults:
-            faults += value_faults(cls, own=cls.decode is not KafkaSpout.decode)
-        if faults:
+        own = cls.decode is not KafkaSpout.decode
+        if faults := required(cls, "topic", "schema") or schema_faults(cls, own=own):
             raise SettingsError(*faults)
         return spout_spec(cls, cls.schema, name=name, par=par, config=config)
 
@@ -119,18 +117,21 @@ class KafkaSpout(Hosted, streamparse.Spout):
             task_count=len(tasks),
             max_batch=self.max_batch * BATCHES_A_FETCH,
             timestamps=self.event_time is None,
+            start_ms=start_ms(self.start),
             on_event=self._on_event,
             post=host.post,
         )
         self._bounded = bool(conf.get("stormline.bounded"))
         self._told = Told() if conf.get("stormline.tracked") else None
         self._assigned: Assigned | None = None
-        self._entered = self._asking = self._halted = False
-        self._active = False
+        self._entered = self._asking = self._halted = self._active = False
         self._committing: dict[str, int] | None = None
         self._failed = 0
         self._marked: dict[str, int] = {}
         self._committed: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
+        self._unpinned: set[str] = set()
+        """Partitions whose start is not committed yet."""
         self._next_progress_ms = self._next_commit_ms = self._next_ends_ms = host.now_ms()
         self._retry_ms: int | None = None
         self._status = Status(chained=self._outputs.status.chained)
@@ -211,6 +212,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
             case Committed():
                 self._committed.update(event.offsets)
                 self._committing = None
+                if self._unpinned:
+                    self._unpinned -= event.offsets.keys()
+                    self._fetch_on()
             case Trouble():
                 if event.fatal:
                     raise ServerError(f"{self.host.context.component}: {event.message}")
@@ -219,15 +223,11 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def _enter(self, assigned: Assigned) -> None:
         """Check what Kafka has committed against what Redis knows, before the first record (S1)."""
-        for a in assigned.standings:
-            if a.committed is not None and not a.beginning <= a.committed <= a.log_end:
-                raise StateError(
-                    f"{self.host.context.component}: offset {a.committed} of {a.partition} is committed, but the topic "
-                    f"holds {a.beginning} to {a.log_end}: it was made anew or has lost records; begin anew with --fresh"
-                )
+        self._positions = positions(self.host.context.component, self.start, assigned.standings)
         committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
         self._retry_ms = None
-        enter = Enter(self.host.context.component, assigned.partition_count, committed)
+        names = tuple(a.partition for a in assigned.standings)
+        enter = Enter(self.host.context.component, assigned.partition_count, committed, names)
         self._store.submit([enter], partial(self._on_entered, assigned))
 
     def _on_entered(self, assigned: Assigned, replies: list[Reply]) -> None:
@@ -240,13 +240,15 @@ class KafkaSpout(Hosted, streamparse.Spout):
         else:
             now_ms = self.host.now_ms()
             self._source.partition_count = assigned.partition_count
-            positions = {a.partition: a.beginning if a.committed is None else a.committed for a in assigned.standings}
             for a in assigned.standings:
-                self._source.assign(a.partition, positions[a.partition], a.log_end, now_ms)
+                self._source.assign(a.partition, self._positions[a.partition], a.log_end, now_ms)
             self._committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
             self._marked = dict(self._committed)
             self._entered = True
-            self._reader.start(positions)
+            if self.start != EARLIEST:
+                # Another start would find another place: nothing is read before this one is committed.
+                self._unpinned = self._positions.keys() - self._committed.keys()
+            self._reader.start(self._positions)
             self._fetch_on()
             self._set_due()
 
@@ -281,7 +283,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             )
 
     def _fetch_on(self) -> None:
-        if self._active and self._entered and not self._halted:
+        if self._active and self._entered and not (self._halted or self._unpinned):
             self._reader.want(self._source.wanted())
 
     # time

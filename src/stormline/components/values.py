@@ -20,11 +20,14 @@ def value_setting(value: Any) -> None:
         raise ValueError(f'give "{JSON}", "{MSGPACK}", "{TEXT}" or "{BYTES}"; for any other form write a method decode')
 
 
-def value_faults(cls: Any, *, own: bool) -> list[str]:
-    """What of a spout's schema does not go with its values. `own`: it has its own decoder."""
+def schema_faults(cls: Any, *, own: bool) -> list[str]:
+    """What of a spout's schema does not go with its event time and values. `own`: it has its own decoder."""
     schema, kind = cls.schema, _WHOLE.get(cls.value)
     faults = mark_faults(cls.__name__, schema)
     marks = marked(schema)
+    if cls.event_time is not None and cls.event_time not in schema.__struct_fields__:
+        fields = ", ".join(schema.__struct_fields__)
+        faults.append(f"{cls.__name__}: event_time = {cls.event_time!r} is no field of {schema.__name__} ({fields})")
     if own:
         if cls.value != JSON:
             faults.append(f"{cls.__name__} has value = {cls.value!r} and a method decode; leave one of them out")
@@ -35,11 +38,11 @@ def value_faults(cls: Any, *, own: bool) -> list[str]:
             if field.name in marks and field.required
         ]
     elif kind is not None:
-        fields = [field for field in msgspec.structs.fields(schema) if field.name not in marks]
-        if len(fields) != 1 or kind not in alternatives(fields[0].type):
+        unmarked = [field for field in msgspec.structs.fields(schema) if field.name not in marks]
+        if len(unmarked) != 1 or kind not in alternatives(unmarked[0].type):
             faults.append(
                 f"{cls.__name__}: value = {cls.value!r} fills one field of type {kind.__name__}; {schema.__name__} has "
-                f"{', '.join(field.name for field in fields) or 'none'}"
+                f"{', '.join(field.name for field in unmarked) or 'none'}"
             )
     return faults
 

@@ -34,6 +34,7 @@ class ServerEdges:
         task_count: int,
         max_batch: int,
         timestamps: bool,
+        start_ms: int | None,
         on_event: Callable[..., None],
         post: Post,
     ) -> KafkaReader:
@@ -47,6 +48,7 @@ class ServerEdges:
             task_count=task_count,
             max_batch=max_batch,
             timestamps=timestamps,
+            start_ms=start_ms,
             on_event=on_event,
             post=post,
         )

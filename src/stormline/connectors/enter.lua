@@ -1,7 +1,7 @@
 -- A spout task's first word. Offsets are written here before they are committed to Kafka, so if Kafka has committed more
 -- than is known here, Redis has lost data: the app halts instead of going on with holes.
 -- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run
--- ARGV  spout, partition count, then partition and committed offset in turn
+-- ARGV  spout, partition count, how many partitions the task has, their names, then partition and committed offset in turn
 local halted = redis.call('GET', KEYS[3])
 if halted then
   return redis.error_reply('HALTED ' .. halted)
@@ -9,7 +9,26 @@ end
 if redis.call('EXISTS', KEYS[4]) == 0 then
   return redis.error_reply('HALTED Redis has lost the run marker of this app')
 end
-for i = 3, #ARGV, 2 do
+local names = tonumber(ARGV[3])
+local own = {} -- topic -> <topic>:<id>
+for i = 4, 3 + names do
+  local topic = string.match(ARGV[i], '^([^:]*):')
+  if topic then
+    own[topic] = string.match(ARGV[i], '^(.*)/')
+  end
+end
+if next(own) then
+  for _, known in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local topic = string.match(known, '^([^:]*):')
+    if topic and own[topic] and string.match(known, '^(.*)/') ~= own[topic] then
+      local why = 'topic ' .. topic .. ' was deleted and made anew: what is counted comes from ' .. known .. ', which is gone'
+        .. '. Begin anew with --fresh, or under another name'
+      redis.call('SET', KEYS[3], why)
+      return redis.error_reply('HALTED ' .. why)
+    end
+  end
+end
+for i = 4 + names, #ARGV, 2 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
   if not known or tonumber(known) < tonumber(ARGV[i + 1]) then
     local why = 'Kafka has committed offset ' .. ARGV[i + 1] .. ' of ' .. ARGV[i] .. ', Redis knows of ' .. (known or 'none')

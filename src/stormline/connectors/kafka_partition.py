@@ -82,13 +82,17 @@ def own_addresses(topic: str, numbers: Iterable[int], task_index: int, task_coun
     return [TopicPartition(topic, p) for p in sorted(numbers) if (first + p) % task_count == task_index]
 
 
-def standings(consumer: Any, names: dict[Any, str]) -> tuple[Standing, ...]:
-    """Ask the broker where the partitions (address -> name) stand."""
+def standings(consumer: Any, names: dict[Any, str], start_ms: int | None) -> tuple[Standing, ...]:
+    """Ask the broker where the partitions (address -> name) stand, and where the records since `start_ms` begin."""
     addresses = list(names)
     if not addresses:
         return ()
     beginnings = consumer.beginning_offsets(addresses, timeout_ms=ANSWER_MS)
     ends = consumer.end_offsets(addresses, timeout_ms=ANSWER_MS)
+    since = dict.fromkeys(addresses)
+    if start_ms is not None:
+        found = consumer.offsets_for_times(dict.fromkeys(addresses, start_ms), timeout_ms=ANSWER_MS)
+        since = {each: ends[each] if found.get(each) is None else found[each].offset for each in addresses}
     return tuple(
         Standing(
             partition=name,
@@ -96,6 +100,7 @@ def standings(consumer: Any, names: dict[Any, str]) -> tuple[Standing, ...]:
             committed=consumer.committed(address, timeout_ms=ANSWER_MS),
             beginning=beginnings[address],
             log_end=ends[address],
+            since=since[address],
         )
         for address, name in names.items()
     )

@@ -60,6 +60,7 @@ class KafkaReader:
         timestamps: bool,
         on_event: Callable[[ReaderEvent], None],
         post: Callable[[Callable[[], None]], None],
+        start_ms: int | None = None,
     ) -> None:
         self._brokers = brokers
         self._topic = topic
@@ -68,6 +69,7 @@ class KafkaReader:
         self._task_count = task_count
         self._max_batch = max_batch
         self._timestamps = timestamps
+        self._start_ms = start_ms
         self._on_event = on_event
         self._post = post
         self._granted: set[str] = set()  # these two belong to the component's thread
@@ -166,7 +168,7 @@ class KafkaReader:
         self._topic_id = maker.client.cluster.topic_id(self._topic)
         own = own_addresses(self._topic, numbers, self._task_index, self._task_count)
         names = {address: partition_name(self._topic, self._topic_id, address.partition) for address in own}
-        found = standings(consumer, names)
+        found = standings(consumer, names, self._start_ms)
         self._fine("kafka")
         self._addresses = {name: address for address, name in names.items()}
         self._partitions = {s.partition: Partition(s.partition, self._addresses[s.partition], s.log_end) for s in found}

@@ -74,7 +74,8 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
         case Enter():
             keys = [app_key(app, name) for name in ("commits", "partitions", "halt", "run")]
             offsets = [x for pair in request.committed.items() for x in pair]
-            return ["EVALSHA", shas["enter"], 4, *keys, request.spout, request.partition_count, *offsets]
+            names = [len(request.partitions), *request.partitions]
+            return ["EVALSHA", shas["enter"], 4, *keys, request.spout, request.partition_count, *names, *offsets]
         case Mark():
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
             return ["EVALSHA", shas["mark"], 2, app_key(app, "commits"), app_key(app, "halt"), *offsets]

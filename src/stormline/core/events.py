@@ -16,6 +16,8 @@ class Standing(NamedTuple):
     """The group's committed offset, None if it never committed."""
     beginning: int
     log_end: int
+    since: int | None = None
+    """The first offset of the time that the reader was asked for, the log end if there is none; None: it was not."""
 
 
 class Assigned(NamedTuple):

@@ -130,12 +130,15 @@ class Gone(msgspec.Struct, frozen=True):
 class Enter(msgspec.Struct, frozen=True):
     """A spout's first word: how many partitions it has in all, and what Kafka has committed for those of the task (S1).
 
-    Refused if Redis knows a smaller committed offset than Kafka: then Redis lost data.
+    Refused if Redis knows a smaller committed offset than Kafka: then Redis lost data; or if it knows one of a topic of
+    the same name with another id: then the topic was deleted and made anew.
     """
 
     spout: str
     partition_count: int
     committed: dict[str, int]
+    partitions: tuple[str, ...] = ()
+    """The names of those of the task."""
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -46,6 +46,7 @@ class LogReader:
         task_count: int,
         max_batch: int,
         timestamps: bool,
+        start_ms: int | None,
         on_event: Callable[[ReaderEvent], None],
         post: Post,
     ) -> None:
@@ -59,7 +60,14 @@ class LogReader:
         self._numbers = {f"{topic}/{number}": number for number in mine}
         log.listen(lambda: post(self._deliver))
         standings = tuple(
-            Standing(name, number, log.committed.get(name), 0, log.end(topic, number))
+            Standing(
+                name,
+                number,
+                log.committed.get(name),
+                log.beginning(topic, number),
+                log.end(topic, number),
+                None if start_ms is None else log.since(topic, number, start_ms),
+            )
             for name, number in self._numbers.items()
         )
         self._tell(Assigned(standings, len(numbers)))

@@ -52,6 +52,7 @@ class Log:
         """Reasons for which the next writes of components are refused, one each."""
         self.max_bytes = 1_000_000
         """What is larger is refused for ever, as a broker does."""
+        self._beginnings: dict[tuple[str, int], int] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def create(self, topic: str, partitions: int) -> None:
@@ -70,7 +71,7 @@ class Log:
     ) -> int:
         """Add a record; `offset` above the log end leaves a gap, as compaction does. Returns its offset."""
         log = self.topics[topic][partition]
-        end = log[-1].offset + 1 if log else 0
+        end = self.end(topic, partition)
         at = end if offset is None else offset
         if at < end:
             raise ValueError(f"offset {at} of {topic}/{partition} is taken; the log ends at {end}")
@@ -79,10 +80,25 @@ class Log:
             listener()
         return at
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Retention: what is older is gone."""
+        log = self.topics[topic][partition]
+        log[:] = [message for message in log if message.offset >= offset]
+        self._beginnings[topic, partition] = offset
+
+    def beginning(self, topic: str, partition: int) -> int:
+        """The first offset that may be there."""
+        return self._beginnings.get((topic, partition), 0)
+
+    def since(self, topic: str, partition: int, time_ms: int) -> int:
+        """The first offset with this timestamp or a later one, else the log end."""
+        log = self.topics[topic][partition]
+        return next((each.offset for each in log if each.timestamp_ms >= time_ms), self.end(topic, partition))
+
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record would have."""
         log = self.topics[topic][partition]
-        return log[-1].offset + 1 if log else 0
+        return log[-1].offset + 1 if log else self.beginning(topic, partition)
 
     def read(self, topic: str, partition: int, position: int, most: int) -> list[Message]:
         """At most so many records from this offset on."""

@@ -190,6 +190,10 @@ class MemoryStore:
         closed = self._closed()
         if closed is not None:
             return Refused(closed, halted=True)
+        own = {_topic(each): each.rpartition("/")[0] for each in enter.partitions if ":" in each}
+        for known in self.commits:
+            if ":" in known and own.get(_topic(known), known.rpartition("/")[0]) != known.rpartition("/")[0]:
+                return self._halt(f"topic {_topic(known)} was deleted and made anew")
         for partition, offset in enter.committed.items():
             if self.commits.get(partition, -1) < offset:
                 return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
@@ -240,3 +244,7 @@ class MemoryStore:
 
     def _slots(self, component: str) -> list[_Slot]:
         return [slot for (owner, _), slot in self.slots.items() if owner == component]
+
+
+def _topic(partition: str) -> str:
+    return partition.partition(":")[0]

@@ -1,0 +1,95 @@
+"""Where a spout starts in partitions of which its app has committed nothing; and committed offsets that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from stormline.core.errors import StateError
+from stormline.core.events import Standing
+
+COMMITTED, EARLIEST, LATEST = "committed", "earliest", "latest"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Start = str | datetime | Mapping[int, int]
+
+
+def start_setting(value: Any) -> None:
+    """Check: where to start."""
+    if isinstance(value, Mapping):
+        if all(isinstance(each, int) and each >= 0 for pair in value.items() for each in pair):
+            return
+        raise ValueError("give partition numbers and offsets, as {0: 1200, 1: 1150}")
+    if value not in (COMMITTED, EARLIEST, LATEST) and _time(value) is None:
+        raise ValueError(
+            f'give "{EARLIEST}", "{LATEST}", "{COMMITTED}", a time (a datetime, or text such as "2026-01-01T06:00Z"), '
+            "or offsets by partition, as {0: 1200, 1: 1150}"
+        )
+
+
+def start_ms(start: Start) -> int | None:
+    """The time to start at, in ms since the epoch; None: it is no time. Without a zone it is UTC."""
+    at = _time(start)
+    return None if at is None else int((at - _EPOCH).total_seconds() * 1000)
+
+
+def _time(value: Any) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def positions(component: str, start: Start, standings: Sequence[Standing]) -> dict[str, int]:
+    """Partition -> the offset to read from: what is committed, else what `start` says.
+
+    Raises StateError if a committed offset, or one that `start` names, is not in the log; if nothing is committed where
+    `start` asks for it.
+    """
+    faults = [fault for fault in map(_lost, standings) if fault is not None]
+    found = {}
+    for each in standings:
+        at = each.committed
+        if at is None and start == COMMITTED:
+            faults.append(
+                f'of {each.partition} nothing is committed, and start = "{COMMITTED}": is this the name under which '
+                f'the topology ran before? To begin, set start = "{EARLIEST}" or another place'
+            )
+        elif at is None:
+            at = _begin(start, each)
+            if not each.beginning <= at <= each.log_end:
+                held = f"the topic holds {each.beginning} to {each.log_end}"
+                faults.append(f"{each.partition} is to start at offset {at}, but {held}")
+        found[each.partition] = each.beginning if at is None else at
+    if faults:
+        raise StateError("\n".join(f"{component}: {fault}" for fault in faults))
+    return found
+
+
+def _begin(start: Start, standing: Standing) -> int:
+    if isinstance(start, Mapping):
+        return start.get(standing.number, standing.beginning)
+    if start == LATEST:
+        return standing.log_end
+    return standing.beginning if standing.since is None else standing.since
+
+
+def _lost(standing: Standing) -> str | None:
+    """What is wrong with a committed offset that is not in the log."""
+    at, first, end = standing.committed, standing.beginning, standing.log_end
+    if at is None or first <= at <= end:
+        return None
+    what = f"offset {at} of {standing.partition} is committed, but the topic holds {first} to {end}: "
+    if at < first:
+        what += (
+            f"the {first - at:,} offsets from {at} to {first - 1} were deleted before they were read (retention). "
+            "Results without them would look complete"
+        )
+    else:
+        what += f"it was made anew, or the {at - end:,} offsets from {end} to {at - 1} were lost"
+    return f"{what}. Begin anew with --fresh, or under another name (-n); both start where `start` of the spout says"
