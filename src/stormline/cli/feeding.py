@@ -24,9 +24,18 @@ class Feeding:
     """
 
     def __init__(
-        self, feeds: Sequence[FeedSettings], client: Redis, *, brokers: str, app: str, say: Callable[[str], None]
+        self,
+        feeds: Sequence[FeedSettings],
+        client: Redis,
+        *,
+        brokers: str,
+        app: str,
+        rate: float | None,
+        say: Callable[[str], None],
     ) -> None:
+        """`rate`: rows a second of each, at most; None: as many as can be."""
         self._feeds = feeds
+        self._rate = rate
         self._client = client
         self._brokers = brokers
         self._app = app
@@ -70,7 +79,7 @@ class Feeding:
 
         told = False
         while not self._stopped.is_set():
-            feed = self._current[settings.topic] = Feed(self._brokers, settings)
+            feed = self._current[settings.topic] = Feed(self._brokers, settings, rate=self._rate)
             try:
                 fed = feed.run()
                 if self._stopped.is_set():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
 @click.option("-t", "--time", "seconds", type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option("--follow", is_flag=True, help="Go on when the feed is processed, until Ctrl-C or -t.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Feed so many rows a second, at most.")
 @click.option("--fresh", is_flag=True, help="Begin anew: forget the results, state and offsets of this app.")
 @click.option("--yes", is_flag=True, help="Do not ask before --fresh outside the embedded servers.")
 @click.option(
@@ -60,6 +61,7 @@ class Options(NamedTuple):
     env_name: str | None
     seconds: float | None
     follow: bool
+    rate: float | None
     fresh: bool
     yes: bool
     state: Choice | None

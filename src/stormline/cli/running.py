@@ -52,6 +52,7 @@ class Running:
         *,
         bounded: bool,
         stop: StopSignals,
+        rate: float | None = None,
     ) -> None:
         self._loaded = loaded
         self._hosting = hosting
@@ -64,7 +65,7 @@ class Running:
         self._feeding = (
             None
             if client is None
-            else Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, say=self._screen.say)
+            else Feeding(feeds, client, brokers=servers.kafka, app=loaded.app, rate=rate, say=self._screen.say)
         )
         self._last: Statuses = {}
         self._troubles: dict[str, str] = {}

@@ -91,7 +91,18 @@ def start_up(
         hosting = forked.workers(
             deployment, clock, lambda level, text: screen.say(_told(level, text)), strict=said.strict
         )
-    return Running(loaded, hosting, clock, screen, servers, client, feeds, bounded=conf["stormline.bounded"], stop=stop)
+    return Running(
+        loaded,
+        hosting,
+        clock,
+        screen,
+        servers,
+        client,
+        feeds,
+        bounded=conf["stormline.bounded"],
+        stop=stop,
+        rate=said.rate,
+    )
 
 
 def keeps_state(topology: Any) -> bool:
