@@ -243,6 +243,22 @@ def test_a_bolt_below_reads_what_is_sent_without_saying_what_it_is() -> None:
     assert 1 == tried.status()["large"][0].records_in
 
 
+class Alone(Topology):
+    moves = Moves.spec()
+    balances = Balances.spec(inputs=[moves])
+
+
+def test_what_nobody_reads_is_not_kept_for_sending() -> None:
+    """
+    The run comes to its end, and nothing of it is in the store.
+    """
+    tried = Driver(Alone)
+    feed(tried, Move(1, 4), Move(2, 7))
+    tried.end()
+    assert {"ann": {"total": 11, "moves": [4, 7]}} == states(tried)
+    assert not any(slot.outputs for slot in tried.store.slots.values())
+
+
 def test_a_keyed_bolt_cannot_stand_below_a_keyed_bolt() -> None:
     """
     Not at once, and not behind a filter: what comes again would be counted twice.

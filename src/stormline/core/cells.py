@@ -189,7 +189,7 @@ class Cells:
                         f"({getattr(self._process.schema, '__name__', 'it has none')}), Timer, Cancel or Forget"
                     )
         cell = _Cell(written(state), timers, at_ms)
-        for values in sent:
+        for values in sent if DEFAULT in self._rules.streams else ():
             outbox.put(DEFAULT, values)
         if forget:
             self._remove(key)
