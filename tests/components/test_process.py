@@ -49,6 +49,25 @@ class Odd(Balances):
         yield "what"
 
 
+class Half(Balances):
+    """An amount of 3 makes the total a fraction, which is no int."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        balance.total += 0.5 if move.by == 3 else move.by  # type: ignore[assignment]
+        yield from ()
+
+
+class At(Balances):
+    """A timer so many ms since the epoch."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        balance.total += 1
+        yield Timer("set", at=1.5 if move.by == 3 else move.by)  # type: ignore[arg-type]
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Passed(timer.key, timer.time_ms)
+
+
 class Idle(State):
     records: int = 0
     fired: int = 0
@@ -163,6 +182,32 @@ def test_timers_are_called_at_the_end_of_the_input() -> None:
     feed(tried, Move(0, 1))
     tried.end()
     assert [{"name": "idle", "at": 10, "records": 1}] == sent(tried)
+
+
+def test_a_timer_for_what_is_past_is_called_at_once() -> None:
+    """
+    No record has to come for it, and the end of the input does not wait for ever.
+    """
+    tried = driver(At)
+    feed(tried, Move(1000, 2000))
+    feed(tried, Move(1000, 500))
+    assert [{"user": "ann", "total": 500}] == sent(tried)
+    tried.end()
+    assert [{"user": "ann", "total": 500}] == sent(tried)
+
+
+def test_what_could_not_be_read_again_is_a_dead_letter() -> None:
+    """
+    The record that brings it, and no later one: not a state of other types, nor a timer for no whole number.
+    """
+    for bolt, told in ((Half, "Balance cannot be kept"), (At, "give a datetime, or whole ms")):
+        tried = driver(bolt)
+        feed(tried, Move(1, 1), Move(2, 3), Move(3, 1))
+        tried.crash()
+        feed(tried, Move(4, 1))
+        assert 3 == states(tried)["ann"]["total"]
+        (letter,) = tried.dead_letters()
+        assert told in str(letter)
 
 
 def test_a_timer_is_cancelled_and_a_key_forgotten() -> None:

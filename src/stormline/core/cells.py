@@ -45,6 +45,12 @@ class Timer:
             raise ValueError(f"the timer {name} needs one of at and after")
         if time not in (EVENT, PROCESSING):
             raise ValueError(f"the timer {name}: {time!r} is no kind of time; say event or processing")
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a timer is {name!r}; give a text")
+        if at is not None and (not isinstance(at, datetime | int) or isinstance(at, bool)):
+            raise TypeError(f"the timer {name} is set for {at!r}; give a datetime, or whole ms since the epoch")
+        if isinstance(at, int) and not -FAR_MS < at < FAR_MS:
+            raise ValueError(f"the timer {name} is set for {at} ms since the epoch, which is no time of ours")
         self.name, self.at, self.after, self.time = name, at, after, time
 
     def due_ms(self, time_ms: int, now_ms: int) -> int:
@@ -189,6 +195,7 @@ class Cells:
                         f"({getattr(self._process.schema, '__name__', 'it has none')}), Timer, Cancel or Forget"
                     )
         cell = _Cell(written(state), timers, at_ms)
+        self._require_readable(cell.state)
         for values in sent:
             outbox.put(DEFAULT, values)
         if forget:
@@ -196,6 +203,14 @@ class Cells:
         else:
             self._put(key, before, cell)
             self._dirty.add(key)
+
+    def _require_readable(self, state: bytes) -> None:
+        """Else this record would count, and each later one of its key be broken."""
+        try:
+            self._decode(state)
+        except msgspec.ValidationError as error:
+            name = self._process.state.__name__
+            raise TypeError(f"{name} cannot be kept as {state.decode()}, it could not be read again: {error}") from None
 
     def _remove(self, key: str) -> None:
         if key in self._cells:
