@@ -68,6 +68,29 @@ class At(Balances):
         yield Passed(timer.key, timer.time_ms)
 
 
+class Once(Balances):
+    """A timer 150 ms after each record, of a key that is forgotten after 100."""
+
+    expire_after = "100ms"
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        yield Timer("late", after="150ms")
+        yield Timer("early", after="50ms")
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Passed(timer.name, timer.time_ms)
+
+
+class Again(Balances):
+    """A timer that sets itself anew for the time at which it is called."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        yield Timer("again", after="5ms")
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Timer("again", at=timer.time_ms)
+
+
 class Idle(State):
     records: int = 0
     fired: int = 0
@@ -259,6 +282,30 @@ def test_a_key_without_records_is_forgotten() -> None:
     assert {"bob"} == states(tried).keys()
     feed(tried, Move(170, 2))
     assert 2 == states(tried)["ann"]["total"]
+
+
+@pytest.mark.parametrize("steps", [[60, 120, 180, 240], [240]])
+def test_which_timers_an_expired_key_has_does_not_depend_on_how_time_goes(steps: list[int]) -> None:
+    """
+    What was to be called before it was forgotten is called, and nothing after, if the watermark comes in one step too.
+    """
+    tried = driver(Once)
+    feed(tried, Move(0, 1))
+    for at in steps:
+        feed(tried, Move(at, 1, "bob"))
+    assert [{"user": "early", "total": 50}] == [note for note in sent(tried) if note["total"] < 100]
+    assert {"bob"} == states(tried).keys()
+    assert not [note for note in sent(tried) if note == {"user": "late", "total": 150}]
+
+
+def test_a_timer_that_sets_itself_for_the_same_time_is_a_dead_letter() -> None:
+    """
+    It would be called for ever.
+    """
+    tried = driver(Again)
+    feed(tried, Move(0, 1), Move(100, 1, "bob"))
+    (letter,) = tried.dead_letters("bolt")
+    assert "called for ever" in str(letter)
 
 
 class Moves(KafkaSpout):
