@@ -49,6 +49,48 @@ class Odd(Balances):
         yield "what"
 
 
+class Half(Balances):
+    """An amount of 3 makes the total a fraction, which is no int."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        balance.total += 0.5 if move.by == 3 else move.by  # type: ignore[assignment]
+        yield from ()
+
+
+class At(Balances):
+    """A timer so many ms since the epoch."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        balance.total += 1
+        yield Timer("set", at=1.5 if move.by == 3 else move.by)  # type: ignore[arg-type]
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Passed(timer.key, timer.time_ms)
+
+
+class Once(Balances):
+    """A timer 150 ms after each record, of a key that is forgotten after 100."""
+
+    expire_after = "100ms"
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        yield Timer("late", after="150ms")
+        yield Timer("early", after="50ms")
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Passed(timer.name, timer.time_ms)
+
+
+class Again(Balances):
+    """A timer that sets itself anew for the time at which it is called."""
+
+    def process(self, move: Move, balance: Balance) -> Iterator[Any]:
+        yield Timer("again", after="5ms")
+
+    def on_timer(self, timer: Any, balance: Balance) -> Iterator[Any]:
+        yield Timer("again", at=timer.time_ms)
+
+
 class Idle(State):
     records: int = 0
     fired: int = 0
@@ -165,6 +207,32 @@ def test_timers_are_called_at_the_end_of_the_input() -> None:
     assert [{"name": "idle", "at": 10, "records": 1}] == sent(tried)
 
 
+def test_a_timer_for_what_is_past_is_called_at_once() -> None:
+    """
+    No record has to come for it, and the end of the input does not wait for ever.
+    """
+    tried = driver(At)
+    feed(tried, Move(1000, 2000))
+    feed(tried, Move(1000, 500))
+    assert [{"user": "ann", "total": 500}] == sent(tried)
+    tried.end()
+    assert [{"user": "ann", "total": 500}] == sent(tried)
+
+
+def test_what_could_not_be_read_again_is_a_dead_letter() -> None:
+    """
+    The record that brings it, and no later one: not a state of other types, nor a timer for no whole number.
+    """
+    for bolt, told in ((Half, "Balance cannot be kept"), (At, "give a datetime, or whole ms")):
+        tried = driver(bolt)
+        feed(tried, Move(1, 1), Move(2, 3), Move(3, 1))
+        tried.crash()
+        feed(tried, Move(4, 1))
+        assert 3 == states(tried)["ann"]["total"]
+        (letter,) = tried.dead_letters()
+        assert told in str(letter)
+
+
 def test_a_timer_is_cancelled_and_a_key_forgotten() -> None:
     """
     Nothing is called then, and nothing of the key is left.
@@ -214,6 +282,30 @@ def test_a_key_without_records_is_forgotten() -> None:
     assert {"bob"} == states(tried).keys()
     feed(tried, Move(170, 2))
     assert 2 == states(tried)["ann"]["total"]
+
+
+@pytest.mark.parametrize("steps", [[60, 120, 180, 240], [240]])
+def test_which_timers_an_expired_key_has_does_not_depend_on_how_time_goes(steps: list[int]) -> None:
+    """
+    What was to be called before it was forgotten is called, and nothing after, if the watermark comes in one step too.
+    """
+    tried = driver(Once)
+    feed(tried, Move(0, 1))
+    for at in steps:
+        feed(tried, Move(at, 1, "bob"))
+    assert [{"user": "early", "total": 50}] == [note for note in sent(tried) if note["total"] < 100]
+    assert {"bob"} == states(tried).keys()
+    assert not [note for note in sent(tried) if note == {"user": "late", "total": 150}]
+
+
+def test_a_timer_that_sets_itself_for_the_same_time_is_a_dead_letter() -> None:
+    """
+    It would be called for ever.
+    """
+    tried = driver(Again)
+    feed(tried, Move(0, 1), Move(100, 1, "bob"))
+    (letter,) = tried.dead_letters("bolt")
+    assert "called for ever" in str(letter)
 
 
 class Moves(KafkaSpout):

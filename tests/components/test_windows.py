@@ -83,6 +83,19 @@ def test_a_sliding_window_with_an_offset_begins_there() -> None:
     assert [(-3, 1), (1, 5), (5, 9)] == [row[:2] for row in shown(tried)]
 
 
+def test_a_late_record_is_in_all_sliding_windows_that_were_closed_without_it() -> None:
+    """
+    Within the lateness, the first record of its slot: each window with its pane is final by now, and has its row.
+    """
+    tried = driver(sliding("10ms", "5ms"), allowed_lateness="1s")
+    tried.send(Sale(200, user="bob"))
+    feed(tried)
+    feed(tried, 1)
+    assert [(-5, 5, "final", 0, 1), (0, 10, "final", 0, 1)] == shown(tried)[:2]
+    tried.end()
+    assert [(-5, 5, "final", 0, 1), (0, 10, "final", 0, 1)] == shown(tried)[:2]
+
+
 def test_a_session_grows_and_two_become_one() -> None:
     """
     A record between two sessions, less than the gap from both, makes them one; a record a whole gap away does not.
@@ -168,10 +181,11 @@ def test_a_record_that_breaks_the_second_window_is_in_none() -> None:
                 raise ValueError("too much")
             return super().add(accumulator, value)
 
-    tried = driver([session("2ms"), global_window(), tumbling("10ms")], aggregate={"n": Count(), "sum": Fussy("at")})
+    windows = [sliding("1ms", "1ms"), session("2ms"), global_window(), tumbling("10ms")]
+    tried = driver(windows, aggregate={"n": Count(), "sum": Fussy("at")})
     feed(tried, 1, 2, 3)
     rows = [(row.window, row.values["n"]) for row in tried.results()]
-    assert [("global", 2), ("session-2ms", 2), ("tumbling-10ms", 2)] == sorted(rows)
+    assert [("global", 2), ("session-2ms", 2), *[("sliding-1ms-1ms", 1)] * 2, ("tumbling-10ms", 2)] == sorted(rows)
     assert 1 == len(tried.dead_letters())
 
 

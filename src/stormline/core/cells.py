@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
-from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import msgspec
 
 from stormline.core.aggregate import written
+from stormline.core.dues import Dues
 from stormline.core.duration import duration_ms
 from stormline.core.outbox import Fault, Outbox
 from stormline.core.requests import LoadedWindow, WindowChange
@@ -45,6 +45,10 @@ class Timer:
             raise ValueError(f"the timer {name} needs one of at and after")
         if time not in (EVENT, PROCESSING):
             raise ValueError(f"the timer {name}: {time!r} is no kind of time; say event or processing")
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a timer is {name!r}; give a text")
+        if at is not None and (not isinstance(at, datetime | int) or isinstance(at, bool)):
+            raise TypeError(f"the timer {name} is set for {at!r}; give a datetime, or whole ms since the epoch")
         self.name, self.at, self.after, self.time = name, at, after, time
 
     def due_ms(self, time_ms: int, now_ms: int) -> int:
@@ -109,10 +113,10 @@ class Cells:
         self._cells: dict[str, _Cell] = {}
         self._dirty: set[str] = set()
         self._removed: set[str] = set()
-        self._due: dict[str, list[tuple[int, str, str]]] = {EVENT: [], PROCESSING: []}
-        """Kind of time -> a heap of (due, key, name of the timer)."""
-        self._ages: list[tuple[int, str]] = []
-        """A heap of (when it may be expired or earlier, key), one entry a cell."""
+        self._due = {EVENT: Dues(), PROCESSING: Dues()}
+        """Kind of time -> timers."""
+        self._ages = Dues()
+        """When a key may be expired; the name is empty."""
         self.open_of_keys = 0
         """Timers of event time."""
         self.now_ms = 0
@@ -121,15 +125,13 @@ class Cells:
     def load(self, stored: LoadedWindow) -> None:
         for key, state in stored.results.items():
             timers, at_ms = msgspec.json.decode(stored.states[key], type=tuple[dict[str, tuple[int, str]], int])
-            self._put(key, None, _Cell(state.encode(), timers, at_ms))
+            self._put(key, _Cell(state.encode(), timers, at_ms))
 
-    def _put(self, key: str, before: _Cell | None, cell: _Cell) -> None:
-        known = {} if before is None else before.timers
+    def _put(self, key: str, cell: _Cell) -> None:
         for name, (due_ms, kind) in cell.timers.items():
-            if known.get(name) != (due_ms, kind):
-                heappush(self._due[kind], (due_ms, key, name))
-        if before is None and self._process.expire_ms is not None:
-            heappush(self._ages, (cell.at_ms + self._process.expire_ms, key))
+            self._due[kind].put((key, name), due_ms)
+        if self._process.expire_ms is not None:
+            self._ages.put((key, ""), cell.at_ms + self._process.expire_ms)
         self._keep(key, cell)
         self._removed.discard(key)
 
@@ -176,7 +178,14 @@ class Cells:
         for each in yielded:
             match each:
                 case Timer():
-                    timers[each.name] = (each.due_ms(time_ms, self.now_ms), each.time)
+                    due_ms = each.due_ms(time_ms, self.now_ms)
+                    if not -FAR_MS < due_ms < FAR_MS:
+                        raise ValueError(f"the timer {each.name} is set for {due_ms} ms since the epoch")
+                    if each.name == called and due_ms <= (self.now_ms if each.time == PROCESSING else time_ms):
+                        raise ValueError(
+                            f"the timer {called} sets itself for no later time: it would be called for ever"
+                        )
+                    timers[each.name] = (due_ms, each.time)
                 case Cancel():
                     timers.pop(each.name, None)
                 case Forget():
@@ -189,13 +198,22 @@ class Cells:
                         f"({getattr(self._process.schema, '__name__', 'it has none')}), Timer, Cancel or Forget"
                     )
         cell = _Cell(written(state), timers, at_ms)
+        self._require_readable(cell.state)
         for values in sent if DEFAULT in self._rules.streams else ():
             outbox.put(DEFAULT, values)
         if forget:
             self._remove(key)
         else:
-            self._put(key, before, cell)
+            self._put(key, cell)
             self._dirty.add(key)
+
+    def _require_readable(self, state: bytes) -> None:
+        """Else this record would count, and each later one of its key be broken."""
+        try:
+            self._decode(state)
+        except msgspec.ValidationError as error:
+            name = self._process.state.__name__
+            raise TypeError(f"{name} cannot be kept as {state.decode()}, it could not be read again: {error}") from None
 
     def _remove(self, key: str) -> None:
         if key in self._cells:
@@ -204,13 +222,13 @@ class Cells:
         self._dirty.discard(key)
 
     def _take_back(self, key: str, before: _Cell | None, outbox: Outbox, number: int) -> None:
-        """What the heaps have too much does no harm."""
+        """What is due too early does no harm."""
         outbox.take_back(number)
         if before is None:
             self._keep(key, None)
             self._dirty.discard(key)
         else:
-            self._put(key, None, before)
+            self._put(key, before)
             self._dirty.add(key)
 
     def close(self, watermark_ms: int, outbox: Outbox) -> bool:
@@ -223,14 +241,24 @@ class Cells:
 
     def _fire(self, kind: str, upto_ms: int, outbox: Outbox) -> bool:
         due, fired = self._due[kind], False
-        while due and due[0][0] <= upto_ms:
-            due_ms, key, name = heappop(due)
+        while (place := due.take(upto_ms)) is not None:
+            key, name = place
             cell = self._cells.get(key)
-            if cell is None or cell.timers.get(name) != (due_ms, kind):
-                continue  # it was moved, cancelled, or the key forgotten
-            fired = True
-            self._call(key, cell, name, due_ms, outbox)
+            due_ms, set_for = (0, "") if cell is None else cell.timers.get(name, (0, ""))
+            if cell is None or set_for != kind:
+                continue  # it was cancelled, or the key forgotten
+            if due_ms > upto_ms:
+                due.put(place, due_ms)
+            elif kind == EVENT and self._expires_ms(cell) < due_ms:  # however far the watermark has come at once
+                self._remove(key)
+                fired = True
+            else:
+                self._call(key, cell, name, due_ms, outbox)
+                fired = True
         return fired
+
+    def _expires_ms(self, cell: _Cell) -> int:
+        return FAR_MS if self._process.expire_ms is None else cell.at_ms + self._process.expire_ms
 
     def _call(self, key: str, cell: _Cell, name: str, due_ms: int, outbox: Outbox) -> None:
         state = self._state(cell)
@@ -243,16 +271,14 @@ class Cells:
             self._dirty.add(key)
 
     def _expire(self, watermark_ms: int) -> bool:
-        ages, expired = self._ages, False
-        while ages and ages[0][0] <= watermark_ms:
-            _, key = heappop(ages)
+        expired = False
+        while (place := self._ages.take(watermark_ms)) is not None:
+            key, _ = place
             cell = self._cells.get(key)
             if cell is None:
                 continue
-            assert self._process.expire_ms is not None
-            over_ms = cell.at_ms + self._process.expire_ms
-            if over_ms > watermark_ms:
-                heappush(ages, (over_ms, key))
+            if self._expires_ms(cell) > watermark_ms:
+                self._ages.put(place, self._expires_ms(cell))
             else:
                 self._remove(key)
                 expired = True
@@ -273,20 +299,13 @@ class Cells:
 
     @property
     def last_end_ms(self) -> int | None:
-        return max((due_ms for due_ms, _, _ in self._pending), default=None)
+        cells, none = self._cells, (0, "")
+        timers = [cells[key].timers.get(name, none) for key, name in self._due[EVENT] if key in cells]
+        return max((due_ms for due_ms, kind in timers if kind == EVENT), default=None)
 
     @property
     def open(self) -> set[Span]:
         return set()
-
-    @property
-    def _pending(self) -> list[tuple[int, str, str]]:
-        """Timers of event time that are not due yet."""
-        return [
-            (due_ms, key, name)
-            for due_ms, key, name in self._due[EVENT]
-            if key in self._cells and self._cells[key].timers.get(name) == (due_ms, EVENT)
-        ]
 
 
 def _utc_ms(naive: datetime) -> int:

@@ -234,12 +234,15 @@ class KeyedState:
                 ends = [table.last_end_ms for table in slot.tables]
                 known = [end_ms + self.rules.allowed_lateness_ms for end_ms in ends if end_ms is not None]
                 mark = max(known, default=slot.watermark_ms)
-            if mark is not None and (slot.watermark_ms is None or mark > slot.watermark_ms):
-                before_ms, slot.watermark_ms = slot.watermark_ms, mark
+            before_ms = slot.watermark_ms
+            if mark is not None and (before_ms is None or mark > before_ms):
+                slot.watermark_ms = mark
                 self.latest_ms = max(self.latest_ms, mark)
-                for table in slot.tables:
-                    slot.dirty |= table.close(mark, slot.outbox)
-                self._send_unsent(slot, before_ms, mark, self.rules.event_period_ms)
+            if slot.watermark_ms is None:
+                continue
+            for table in slot.tables:  # also where it stands still: a timer may have been set for what is past
+                slot.dirty |= table.close(slot.watermark_ms, slot.outbox)
+            self._send_unsent(slot, before_ms, slot.watermark_ms, self.rules.event_period_ms)
 
     def _send_unsent(self, slot: KeyedSlot, before_ms: int | None, now_ms: int, period_ms: int) -> None:
         """A trigger by time fires when a multiple of its period is passed."""

@@ -15,7 +15,7 @@ from stormline.core.outbox import Outbox
 from stormline.core.requests import LoadedWindow, WindowChange
 from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_unsent, update
 from stormline.core.trigger import When
-from stormline.core.window import Session, Span
+from stormline.core.window import FAR_MS, Session, Span
 
 
 class Sessions:
@@ -40,14 +40,16 @@ class Sessions:
         window = Window.loaded(self._rules, stored)
         self._put(_key(stored.id), window)
 
-    def _put(self, key: str, window: Window) -> None:
+    def _put(self, key: str, window: Window, *, queued: bool = False) -> None:
+        """`queued`: the heap has an entry that will do for it."""
         sessions = self._sessions.setdefault(key, [])
         sessions.append(window)
         if len(sessions) > 1 and sessions[-2].span.start_ms > window.span.start_ms:
             sessions.sort(key=_start_ms)
         self.open_of_keys += not window.final
-        end_ms = window.span.end_ms
-        heappush(self._ends, (end_ms + self._rules.allowed_lateness_ms if window.final else end_ms, window.id, key))
+        if not queued:
+            end_ms = window.span.end_ms
+            heappush(self._ends, (end_ms + self._rules.allowed_lateness_ms if window.final else end_ms, window.id, key))
 
     def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
         offset, time_ms, value, key = row
@@ -65,12 +67,13 @@ class Sessions:
                     self._dirty[latest.id] = latest
                 return True
         joined: list[Window] = []
+        over_ms = -FAR_MS if watermark_ms is None else watermark_ms - rules.allowed_lateness_ms
         for session in reversed(sessions):
-            if session.span.end_ms <= time_ms:
+            if session.span.end_ms <= max(time_ms, over_ms):  # what is over is no more, though no flush has said so yet
                 break
             if session.span.start_ms < end_ms:
                 joined.append(session)
-        if not joined and watermark_ms is not None and watermark_ms >= end_ms + rules.allowed_lateness_ms:
+        if not joined and end_ms <= over_ms:
             return False
         if len(joined) > 1:
             joined.reverse()
@@ -117,7 +120,7 @@ class Sessions:
             self._dirty.pop(session.id, None)
             if session.id != window.id:
                 self._gone[session.id] = session
-        self._put(key, window)
+        self._put(key, window, queued=any(s.id == window.id and (window.final or not s.final) for s in joined))
 
     def _memory(self, key: str, ids: set[str], outbox: Outbox, number: int) -> Callable[[], None]:
         """A step that brings back what is here now of a key. What the heap has too much does no harm."""

@@ -63,8 +63,17 @@ class SlidingWindows:
         pane.rows[key] = after
         pane.dirty.add(key)
         if undo is not None:
-            undo.append(partial(_take_back, pane, key, before))
+            undo.append(partial(self._take_back, pane, key, before))
         return True
+
+    def _take_back(self, pane: Window, key: str, before: Accumulators | None) -> None:
+        if before is not None:
+            pane.rows[key] = before
+            return
+        del pane.rows[key]
+        pane.dirty.discard(key)
+        if not pane.rows:
+            del self.windows[pane.span.start_ms]
 
     def close(self, watermark_ms: int, outbox: Outbox) -> bool:
         if watermark_ms < self._next_ms:
@@ -107,7 +116,8 @@ class SlidingWindows:
         windower = self._windower
         changed: dict[int, set[str]] = {}
         newest_ms = max(self.windows, default=0)
-        last_shown_ms = windower.first_end_ms(newest_ms + windower.pane_ms - 1)
+        # Those that are closed are shown, too: nothing but this record will have one of them written.
+        last_shown_ms = max(windower.first_end_ms(newest_ms + windower.pane_ms - 1), self._closed_ms)
         for start_ms, pane in self.windows.items():
             if pane.dirty:
                 self._panes.changed(start_ms, pane.dirty)
@@ -195,10 +205,3 @@ class SlidingWindows:
     def open(self) -> set[Span]:
         size_ms, ends = self._windower.size_ms, map(self._last_end_ms, self.windows)
         return {Span(end_ms - size_ms, end_ms) for end_ms in ends if end_ms > self._closed_ms}
-
-
-def _take_back(pane: Window, key: str, before: Accumulators | None) -> None:
-    if before is None:
-        del pane.rows[key]
-    else:
-        pane.rows[key] = before
