@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from stormline.components.host import Host
+from stormline.components.host import Host, Tuple
 from stormline.components.outputs import broken_reason
+from stormline.components.plain_tuples import NO_PARTITION
 from stormline.components.producing import Producing
 from stormline.core.record import Origin
 from stormline.core.split import Broken
@@ -71,6 +72,18 @@ class DeadLetters:
             attempts=1,
             settled=settled,
             component=component,
+        )
+
+    def unreadable(self, tup: Tuple, error: Exception) -> None:
+        """Send a plain tuple that is no record, and ack it once it is safe."""
+        self.send(
+            Origin(NO_PARTITION, 0),
+            key=None,
+            value=list(tup.values),
+            reason=f"{self._host.context.component}: {error}; the tuple came from {tup.component}/{tup.stream}",
+            error=error,
+            attempts=1,
+            settled=lambda: self._host.ack(tup),
         )
 
     def _send(

@@ -11,12 +11,12 @@ from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted, record_schema, text
 from stormline.components.outputs import Outputs
-from stormline.components.plain_tuples import NO_PARTITION, PlainInput, carries_batch
+from stormline.components.plain_tuples import PlainInput, carries_batch
 from stormline.components.wiring import WiredBoltSpec, resolve, stateless_spec
 from stormline.core.batch import Batch
 from stormline.core.errors import SettingsError
 from stormline.core.keyed_slot import Held
-from stormline.core.record import Origin, Record
+from stormline.core.record import Record
 from stormline.core.status import Status
 
 DRIVEN = ("prepare", "execute", "on_time", "due_ms", "status", "close")
@@ -76,7 +76,8 @@ class FilterBolt(Hosted, streamparse.Bolt):
         try:
             _, lane, partition, rows = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
         except ValueError as error:
-            self._set_aside(tup, error)
+            self._outputs.status.broken += 1
+            self._dead.unreadable(tup, error)
             return
         sent = self._outputs.take(lane, partition, rows)
         for stream, values in sent.tuples:
@@ -88,20 +89,6 @@ class FilterBolt(Hosted, streamparse.Bolt):
         held.waits = len(sent.broken)
         for component, broken in sent.broken:
             self._dead.set_aside(component, partition, broken, lambda: self._release(held))
-
-    def _set_aside(self, tup: Tuple, error: Exception) -> None:
-        """A plain tuple that is no record of the schema."""
-        self._outputs.status.broken += 1
-        component = self.host.context.component
-        self._dead.send(
-            Origin(NO_PARTITION, 0),
-            key=None,
-            value=list(tup.values),
-            reason=f"{component}: {error}; the tuple came from {tup.component}/{tup.stream}",
-            error=error,
-            attempts=1,
-            settled=lambda: self.host.ack(tup),
-        )
 
     def _release(self, held: Held) -> None:
         if held.release():

@@ -13,7 +13,6 @@ import streamparse
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.host import Host, Tuple
 from stormline.components.hosted import Hosted, record_schema, required, text
-from stormline.components.outputs import broken_reason
 from stormline.components.plain_tuples import NO_PARTITION, PlainInput, carries_batch
 from stormline.components.producing import Producing
 from stormline.components.wiring import WiredBoltSpec, resolve, stateless_spec
@@ -21,6 +20,7 @@ from stormline.core.batch import Batch
 from stormline.core.errors import SettingsError
 from stormline.core.keyed_slot import Held
 from stormline.core.record import Origin, Record
+from stormline.core.split import Broken
 from stormline.core.status import Status
 
 MOST_IN_FLIGHT = 5_000
@@ -88,7 +88,8 @@ class KafkaSink(Hosted, streamparse.Bolt):
         try:
             _, lane, partition, rows = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
         except ValueError as error:
-            self._set_aside(tup, error)
+            self._status.broken += 1
+            self._dead.unreadable(tup, error)
             return
         self._status.records_in += len(rows.offsets)
         held = Held(tup)
@@ -117,7 +118,10 @@ class KafkaSink(Hosted, streamparse.Bolt):
                     continue
                 key, value, headers = _written(message)
             except Exception as error:  # whatever user code raises
-                self._broken(waiting, error)
+                self._status.broken += 1
+                broken = Broken(waiting.origin.offset, waiting.record, error)
+                settled = partial(self._release, waiting.held)
+                self._dead.set_aside(self.host.context.component, waiting.origin.partition, broken, settled)
                 continue
             self._producing.send(
                 self.topic,
@@ -129,38 +133,22 @@ class KafkaSink(Hosted, streamparse.Bolt):
 
     def _done(self, waiting: _Waiting, refused: str | None) -> None:
         if refused is not None:
-            self._broken(waiting, None, refused)
+            self._never_taken(waiting, refused)
         else:
             self._status.records_out += 1
             self._release(waiting.held)
         self._send_on()
 
-    def _broken(self, waiting: _Waiting, error: Exception | None, refused: str = "") -> None:
-        """A record whose message cannot be made, or that Kafka will not take."""
+    def _never_taken(self, waiting: _Waiting, refused: str) -> None:
         self._status.broken += 1
-        component = self.host.context.component
         self._dead.send(
             waiting.origin,
             key=None,
             value=waiting.record,
-            reason=f"{component}: {refused}" if error is None else broken_reason(component, waiting.record, error),
-            error=error,
+            reason=f"{self.host.context.component}: {refused}",
+            error=None,
             attempts=1,
             settled=lambda: self._release(waiting.held),
-        )
-
-    def _set_aside(self, tup: Tuple, error: Exception) -> None:
-        """A plain tuple that is no record of the schema."""
-        self._status.broken += 1
-        component = self.host.context.component
-        self._dead.send(
-            Origin(NO_PARTITION, 0),
-            key=None,
-            value=list(tup.values),
-            reason=f"{component}: {error}; the tuple came from {tup.component}/{tup.stream}",
-            error=error,
-            attempts=1,
-            settled=lambda: self.host.ack(tup),
         )
 
     def _release(self, held: Held) -> None:

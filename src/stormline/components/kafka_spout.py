@@ -228,9 +228,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._retry_ms = None
         names = tuple(a.partition for a in assigned.standings)
         enter = Enter(self.host.context.component, assigned.partition_count, committed, names)
-        self._store.submit([enter], partial(self._on_entered, assigned))
+        self._store.submit([enter], partial(self._on_entered, assigned, committed))
 
-    def _on_entered(self, assigned: Assigned, replies: list[Reply]) -> None:
+    def _on_entered(self, assigned: Assigned, committed: dict[str, int], replies: list[Reply]) -> None:
         (reply,) = replies
         if isinstance(reply, Refused):
             self._halt(reply.why)
@@ -242,8 +242,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             self._source.partition_count = assigned.partition_count
             for a in assigned.standings:
                 self._source.assign(a.partition, self._positions[a.partition], a.log_end, now_ms)
-            self._committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
-            self._marked = dict(self._committed)
+            self._committed, self._marked = committed, dict(committed)
             self._entered = True
             if self.start != EARLIEST:
                 # Another start would find another place: nothing is read before this one is committed.

@@ -179,7 +179,8 @@ class KeyedBolt(Hosted, streamparse.Bolt):
         try:
             batch = Batch(*tup.values) if carries_batch(tup) else self._keyed(self._plain.batch(tup))
         except Exception as error:  # no record of the schema, or the user's key function raised
-            self._set_aside(tup, error)
+            self._status.broken += 1
+            self._dead.unreadable(tup, error)
             return
         if self._rules.processing_time:
             state.on_clock(self.host.now_ms())
@@ -219,19 +220,6 @@ class KeyedBolt(Hosted, streamparse.Bolt):
 
     def _keyed(self, batch: Batch) -> Batch:
         return batch._replace(records=batch.records._replace(keys=self._keys_of(batch.records.values)))
-
-    def _set_aside(self, tup: Tuple, error: Exception) -> None:
-        """A plain tuple that cannot be counted."""
-        self._status.broken += 1
-        self._dead.send(
-            Origin(NO_PARTITION, 0),
-            key=None,
-            value=list(tup.values),
-            reason=f"{self.host.context.component}: {error}; the tuple came from {tup.component}/{tup.stream}",
-            error=error,
-            attempts=1,
-            settled=lambda: self.host.ack(tup),
-        )
 
     def _release(self, held: Held) -> None:
         if held.release():
