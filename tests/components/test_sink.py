@@ -66,6 +66,12 @@ class Copying(Topology):
     copies = Copies.spec(inputs=[kept])
 
 
+class CopyingChained(Topology):
+    trades = Trades.spec()
+    kept = All.spec(inputs=[trades], chain=True)
+    copies = Copies.spec(inputs=[kept])
+
+
 class Choosing(Topology):
     trades = Trades.spec()
     chosen = Chosen.spec(inputs=[trades])
@@ -75,9 +81,10 @@ def trade(at: int = 0, user: str = "ann", amount: str = "8") -> Trade:
     return Trade(at, user, Decimal(amount))
 
 
-def test_each_record_is_written_as_json_with_its_origin_and_identity() -> None:
-    """The default message is the record; headers say where it came from, and which it is."""
-    tried = Driver(Copying)
+@pytest.mark.parametrize("topology", [Copying, CopyingChained])
+def test_each_record_is_written_as_json_with_its_origin_and_identity(topology: type) -> None:
+    """The default message is the record; headers say where it came from, and which it is, chained or not."""
+    tried = Driver(topology)
     tried.send(trade(amount="1.10"))
     (message,) = tried.messages("copies")
     assert (message.value, message.key) == (b'{"at":0,"user":"ann","amount":"1.10"}', None)
