@@ -1,6 +1,7 @@
 """The writer against the development broker."""
 
 import functools
+import os
 
 import pytest
 from kafka_connector_parts import Broker, Inbox, broker_fixture, records_of, topic_fixture
@@ -46,6 +47,26 @@ def test_a_record_kafka_refuses_is_answered_with_topic_and_reason(topic, writer,
     assert "large" in large.reason
     assert large.final
     assert small is None
+
+
+@pytest.mark.parametrize("first", [0, 3, 19])
+def test_what_the_broker_refuses_spoils_no_other_record(broker, topic, writer, inbox, first):
+    """A topic may take less than the client would send: that record alone is refused for good, those around it and
+    those after it arrive."""
+    ensure_topic(broker.address, topic, 1, configs={"max.message.bytes": "1000"})
+    answers = {}
+    values = [b"%d" % n if n != first else os.urandom(5_000) for n in range(20)]
+    for n, value in enumerate(values):
+        writer.send(topic, key=None, value=value, headers=[], done=functools.partial(answers.__setitem__, n))
+    inbox.until(lambda: len(answers) == 20)
+    writer.send(topic, key=None, value=b"after", headers=[], done=functools.partial(answers.__setitem__, 20))
+    inbox.until(lambda: len(answers) == 21)
+    refused = answers.pop(first)
+    assert refused.final
+    assert "MessageSizeTooLargeError" in refused.reason
+    assert set(answers.values()) == {None}
+    [records] = records_of(broker, topic, 1).values()
+    assert sorted(record.value for record in records) == sorted([*(v for v in values if len(v) < 9), b"after"])
 
 
 def test_a_topic_name_that_cannot_be_is_answered(writer, inbox):

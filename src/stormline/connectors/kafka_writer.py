@@ -20,6 +20,7 @@ from kafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    RetriableError,
 )
 
 from stormline.connectors.kafka import (
@@ -47,6 +48,8 @@ class _Record(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     done: Callable[[Unsent | None], None]
+    suspect: bool = False
+    """The broker has refused it, perhaps for the sake of another one."""
 
 
 class KafkaWriter:
@@ -66,6 +69,8 @@ class KafkaWriter:
         self._missing: dict[str, float] = {}
         """Topic that does not exist -> when to look again."""
         self._producer: Any = None
+        self._spoilt: Any = None
+        """A producer that takes nothing any more; set by its own thread."""
 
     def send(
         self,
@@ -91,7 +96,7 @@ class KafkaWriter:
     def _run(self) -> None:
         while (record := self._records.get()) is not None:
             try:
-                self._produce(record)
+                self._produce_alone(record) if record.suspect else self._produce(record)
             except (ServerError, KafkaError, ValueError, TypeError) as error:
                 self._answer(record, error)
         if self._producer is not None:
@@ -99,14 +104,44 @@ class KafkaWriter:
                 self._producer.close(timeout=CLOSE_S)
 
     def _produce(self, record: _Record) -> None:
+        sent, producer = self._give(record)
+        sent.add_callback(lambda _: self._answer(record, None))
+        sent.add_errback(lambda error: self._refused(record, producer, error))
+
+    def _give(self, record: _Record) -> tuple[Any, Any]:
+        """The answer to come, and the producer that has the record."""
         if record.topic not in self._topics:
             self._find(record.topic)
             self._topics.add(record.topic)
+        if self._producer is not None and self._producer is self._spoilt:
+            self._producer.close(timeout=0)
+            self._producer = None
         if self._producer is None:
             self._producer = self._connected()
         sent = self._producer.send(record.topic, key=record.key, value=record.value, headers=record.headers)
-        sent.add_callback(lambda _: self._answer(record, None))
-        sent.add_errback(lambda error: self._answer(record, error))
+        return sent, self._producer
+
+    def _refused(self, record: _Record, producer: Any, error: Exception) -> None:
+        """kafka-python's idempotent producer fails for ever once a broker has refused a record for good, and gives the
+        same error to all that it has or gets. So another one is made, and each of them is tried alone."""
+        if not isinstance(error, RetriableError | KafkaTimeoutError):
+            self._spoilt = producer
+        if isinstance(error, NEVER_TAKEN) and not record.suspect:
+            self._records.put(record._replace(suspect=True))
+        else:
+            self._answer(record, error)
+
+    def _produce_alone(self, record: _Record) -> None:
+        if self._producer is not None:
+            with suppress(KafkaError):  # answered for each record
+                self._producer.flush(timeout=DELIVERY_MS / 1000)
+        sent, producer = self._give(record)
+        try:
+            sent.get(timeout=DELIVERY_MS / 1000)
+        except KafkaError as error:
+            self._refused(record, producer, error)
+        else:
+            self._answer(record, None)
 
     def _find(self, topic: str) -> None:
         """Raises ServerError if there is no such topic, and it is not to be created."""
