@@ -1,6 +1,9 @@
 """A sink in a whole run: the real Kafka client, and each hosting."""
 
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,34 @@ def test_a_topic_that_nobody_creates_is_told_and_waited_for(sinking: Project) ->
     assert run.returncode == 0, run.stdout + run.stderr
     assert "cannot write to totals: topic totals: it does not exist on Kafka" in run.stdout
     assert '"topics": {"totals": {"partitions": 1}}' in run.stdout
+
+
+@pytest.mark.timeout(170)
+def test_whatever_dies_nothing_is_missing_and_what_came_twice_has_one_identity(sinking: Project) -> None:
+    """SIGKILL to Kafka, later to the whole run; then every purchase is there, and by identity each just once."""
+    sinking.slow()
+    run = sinking.start("run")
+    until_written(run)
+    servers = json.loads((sinking.root / ".stormline" / "servers.json").read_text())
+    os.killpg(servers["kafka"]["group"], signal.SIGKILL)
+    until_written(run)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    last = sinking.sparse("run", within_s=120)
+    assert last.returncode == 0, last.stdout + last.stderr
+
+    messages = [message for partition in written(sinking, "large").values() for message in partition]
+    by_id = {headers["id"]: value for _, value, headers in messages}
+    assert len(by_id) == len({headers["origin"] for _, _, headers in messages}) == 69_173
+    assert all(by_id[headers["id"]] == value for _, value, headers in messages)
+    totals = {headers["id"]: json.loads(value) for _, value, headers in written(sinking, "totals")[0]}
+    assert 69_173 == sum(total["purchases"] for total in totals.values())
+
+
+def until_written(run: subprocess.Popen[str]) -> None:
+    """Read what it shows, until the sink has written in that second."""
+    assert run.stdout is not None
+    for line in run.stdout:
+        if line.split()[:1] == ["large_ones"] and line.split()[2] not in ("0", "-"):
+            return
+    raise AssertionError("the run ended too soon")
