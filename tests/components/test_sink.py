@@ -167,7 +167,7 @@ def test_a_record_that_kafka_never_takes_is_a_dead_letter() -> None:
     """One that is too large is not tried for ever; it is cut where even the letter would be too large."""
     tried = Driver(Copying)
     tried.log.max_bytes = 2_000
-    tried.send(trade(user="x" * 1_990), run=False)
+    tried.send(trade(user="ü" * 995), run=False)
     tried.send(trade(user="x" * 700), run=False)
     tried.run()
     tried.advance("5s")
@@ -177,6 +177,30 @@ def test_a_record_that_kafka_never_takes_is_a_dead_letter() -> None:
     assert b"the record has" in letter.headers["reason"]
     assert b"was left out" in letter.headers["cut"]
     assert tried.committed == {"trades/0": 2}
+
+
+def test_a_dead_letter_is_cut_between_characters() -> None:
+    """Whatever its headers end with is text: one of these two would be cut within a character."""
+    tried = Driver(Choosing)
+    tried.log.max_bytes = 2_500
+    for user in ("ü" * 2_000, "a" + "ü" * 2_000):
+        tried.send(trade(user=user, amount="7"))
+    tried.advance("5s")
+    letters = tried.dead_letters("trades")
+    assert sorted(len(letter.reason.encode()) for letter in letters) == [999, 1_000]
+    assert all("Chosen.message (" in letter.reason for letter in letters)
+
+
+def test_a_dead_letter_that_fits_nowhere_is_told_and_holds_its_record() -> None:
+    """It is cut three times; then it is not sent in circles, and what broke is neither acked nor committed."""
+    tried = Driver(Copying)
+    tried.log.max_bytes = 100
+    tried.send(trade(user="x" * 1_990))
+    tried.advance("5s")
+    (status,) = tried.status()["copies"]
+    assert status.trouble is not None
+    assert "a dead letter of copies cannot be written: topic trades.dead: the record has" in status.trouble
+    assert (tried.acked, tried.committed, tried.messages("copies")) == (0, {"trades/0": 0}, [])
 
 
 def test_no_more_is_in_flight_than_the_client_may_have(monkeypatch: pytest.MonkeyPatch) -> None:

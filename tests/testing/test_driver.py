@@ -370,6 +370,7 @@ def test_redis_without_its_data_halts_what_runs() -> None:
         (lambda tried: tried.results("blot"), "name a component with results: bolt, not blot"),
         (lambda tried: tried.kill("blot"), "name a component: input, bolt, out, not blot"),
         (lambda tried: tried.send({}, topic="outlet"), "name a topic: input, not outlet"),
+        (lambda tried: tried.messages("outlet"), "name a topic: input, not outlet"),
         (lambda tried: tried.send({}, partition=1), "no partition 1"),
         (lambda tried: (tried.end(), tried.send({})), "the input has ended"),
         (lambda tried: Driver(PerTen, schema=Reading, bounded=False).end(), "bounded=False"),

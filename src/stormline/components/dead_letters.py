@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,8 +21,29 @@ from stormline.components.producing import Producing
 from stormline.core.record import Origin
 from stormline.core.split import Broken
 
-MOST_OF_A_HEADER = 10_000
-"""Bytes of a header that are kept where the whole is too large for a message."""
+CUTS = (10_000, 1_000, 100)
+"""So many bytes of a header are kept, at the first refusal of a letter that is too large, the second, the third."""
+
+
+class _Letter(NamedTuple):
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    cuts: tuple[int, ...]
+    """What may still be tried."""
+
+    def cut(self, refused: str) -> _Letter:
+        """A smaller one: headers come on top of a record that filled a message. Its value stays where its origin is."""
+        most, *cuts = self.cuts
+        headers = [(name, _start(text, most)) for name, text in self.headers if name != "cut"]
+        told = f"the value was left out, and headers end at {most} bytes: {refused}"
+        return _Letter(self.topic, self.key[:most], None, [*headers, ("cut", _start(told.encode(), most))], tuple(cuts))
+
+
+def _start(text: bytes, most: int) -> bytes:
+    """Whole characters of UTF-8."""
+    return text[:most].decode(errors="ignore").encode()
 
 
 class DeadLetters:
@@ -31,6 +52,7 @@ class DeadLetters:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._producing = Producing(host, create=True)
+        self._stuck: str | None = None
         self.count = 0
         self.waiting = 0
 
@@ -59,7 +81,7 @@ class DeadLetters:
             ("attempts", str(attempts).encode()),
         ]
         self.waiting += 1
-        self._send(f"{topic}.dead", key or str(origin).encode(), raw, headers, settled)
+        self._send(_Letter(f"{topic}.dead", key or str(origin).encode(), raw, headers, CUTS), settled)
 
     def set_aside(self, component: str, partition: str, broken: Broken, settled: Callable[[], None]) -> None:
         """Send a record on which the code of this component raised."""
@@ -86,48 +108,29 @@ class DeadLetters:
             settled=lambda: self._host.ack(tup),
         )
 
-    def _send(
-        self,
-        topic: str,
-        key: bytes,
-        value: bytes | None,
-        headers: list[tuple[str, bytes]],
-        settled: Callable[[], None],
-    ) -> None:
+    def _send(self, letter: _Letter, settled: Callable[[], None]) -> None:
         self._producing.send(
-            topic,
-            key=key,
-            value=value,
-            headers=headers,
-            done=partial(self._done, partial(self._send_cut, topic, key, value, headers, settled), settled),
+            letter.topic,
+            key=letter.key,
+            value=letter.value,
+            headers=letter.headers,
+            done=partial(self._done, letter, settled),
         )
 
-    def _send_cut(
-        self,
-        topic: str,
-        key: bytes,
-        value: bytes | None,
-        headers: list[tuple[str, bytes]],
-        settled: Callable[[], None],
-        refused: str,
-    ) -> None:
-        """Headers come on top of a record that filled a message: then its value stays where its origin is."""
-        size = len(value or b"")
-        cut = f"the value of {size:,} bytes was left out: {refused}"
-        parts = [(name, text[:MOST_OF_A_HEADER]) for name, text in headers]
-        self._send(topic, key[:MOST_OF_A_HEADER], None, [*parts, ("cut", cut.encode()[:MOST_OF_A_HEADER])], settled)
-
-    def _done(self, cut: Callable[[str], None], settled: Callable[[], None], refused: str | None) -> None:
-        if refused is not None:
-            cut(refused)
-            return
-        self.count += 1
-        self.waiting -= 1
-        settled()
+    def _done(self, letter: _Letter, settled: Callable[[], None], refused: str | None) -> None:
+        if refused is None:
+            self.count += 1
+            self.waiting -= 1
+            settled()
+        elif letter.cuts:
+            self._send(letter.cut(refused), settled)
+        else:  # not settled: the record comes again with a time-out, and is not lost
+            self._stuck = f"a dead letter of {letter.headers[0][1].decode()} cannot be written: {refused}"
+            self._host.report_error(self._stuck)
 
     @property
     def trouble(self) -> str | None:
-        return self._producing.trouble
+        return self._producing.trouble or self._stuck
 
     @property
     def due_ms(self) -> int | None:

@@ -235,13 +235,15 @@ class Driver:
 
     def messages(self, topic: str) -> list[Message]:
         """What is in a topic, one partition after the other; of a sink's, for example."""
-        return [message for partition in self.log.topics.get(topic, []) for message in partition]
+        partitions = self.log.topics[_one_of(list(self.log.topics), topic, "topic")]
+        return [message for partition in partitions for message in partition]
 
     def dead_letters(self, topic: str | None = None) -> list[DeadLetter]:
         """What is in the dead-letter topic of a topic, or of a component: what came from no topic."""
         if topic not in self.status():
             topic = _one_of(self.topics, topic, "topic")
-        return [DeadLetter.of(message) for message in self.messages(f"{topic}.dead")]
+        dead = f"{topic}.dead"
+        return [DeadLetter.of(message) for message in self.messages(dead)] if dead in self.log.topics else []
 
     @property
     def acked(self) -> int:
