@@ -118,10 +118,11 @@ def test_a_topic_that_is_not_to_be_created_is_waited_for(broker, topic, inbox):
     assert sum(map(len, records_of(broker, topic, 2).values())) == 1
 
 
-def test_a_broker_that_was_away_gets_what_was_sent_meanwhile(tmp_path, topic, inbox, monkeypatch):
+def test_a_broker_that_was_away_gets_what_was_sent_meanwhile(request, tmp_path, topic, inbox, monkeypatch):
     """What it does not confirm in time is answered as not sent; sent again when it is back, it arrives."""
     monkeypatch.setattr(kafka_writer, "DELIVERY_MS", 10_500)  # kafka-python takes no less
     broker = Broker(tmp_path)
+    request.addfinalizer(broker.kill)
     writer = KafkaWriter(broker.address, create=True, post=inbox.post)
     send = functools.partial(writer.send, topic, key=None, headers=[])
     send(value=b"before", done=inbox.events.append)
@@ -142,5 +143,4 @@ def test_a_broker_that_was_away_gets_what_was_sent_meanwhile(tmp_path, topic, in
     inbox.until(lambda: inbox.events[-1] is None)
     writer.close()
     [records] = records_of(broker, topic, 1).values()
-    broker.kill()
     assert [record.value for record in records] == [b"before", b"during"]
