@@ -338,7 +338,7 @@ def test_what_ends_a_feed_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(feed.Feed, "run", refuse)
     monkeypatch.setattr("stormline.connectors.redis.set_ends", lambda *arguments: None)
     settings = FeedSettings("words", CsvFile(Path("words.csv"), "text", "time"), 1)
-    feeding = Feeding([settings], None, brokers="127.0.0.1:1", app="words", say=print)  # type: ignore[arg-type]
+    feeding = Feeding([settings], None, brokers="127.0.0.1:1", app="words", rate=None, say=print)  # type: ignore[arg-type]
     feeding.start()
     for thread in threading.enumerate():
         if thread.name == "feed":
