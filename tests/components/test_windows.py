@@ -381,6 +381,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: bolt([tumbling("1m"), tumbling("1m")]), "is in the list twice"),
     (lambda: driver(tumbling("1m"), allowed_lateness="2d", keep="1d"), "may be revised for 2d"),
     (lambda: bolt(tumbling("1m"), trigger=3), "every(...)"),
+    (lambda: driver([tumbling("1m"), sliding("1m", "1s")], trigger=every(records=5)), "is not for sliding windows"),
 ]
 
 
@@ -430,6 +431,20 @@ def test_a_merge_that_raises_costs_one_key_its_row() -> None:
     assert letters
     assert all("too much to merge; it was merge, for the window" in letter for letter in letters)
     assert all('key "bob"' in letter for letter in letters)
+
+
+def test_a_trigger_by_time_leaves_out_a_key_whose_merge_raises() -> None:
+    """
+    By then the row that was to be sent cannot be put together any more; others are sent.
+    """
+    settings: dict[str, Any] = {"trigger": every("1m", time="processing"), "aggregate": {"n": Touchy("amount")}}
+    tried = driver(sliding("20ms", "10ms"), **settings)
+    tried.send(Sale(15, 7, "bob"))
+    feed(tried, 15)
+    tried.advance("58990ms")
+    tried.send(Sale(5, 200))  # the minute is over before the next flush
+    tried.advance("1m")
+    assert {"bob": 7} == {update["key"]: update["n"] for update in sent(tried, "updates")}
 
 
 def test_a_session_whose_merge_raises_sets_the_record_aside() -> None:

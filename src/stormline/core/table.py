@@ -223,7 +223,7 @@ def send_unsent(
 ) -> bool:
     """A trigger by time sends what has changed since it last did."""
     unsent, window.unsent = window.unsent, set()
-    for key in unsent:
+    for key in unsent & rows.keys():
         result = rules.aggregation.result(rows[key])
         outbox.put(UPDATES, _values(windower.name, key, window.span, window.revision, result))
     return bool(unsent)
