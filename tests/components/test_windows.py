@@ -7,6 +7,7 @@ import pytest
 
 from stormline import (
     Count,
+    Max,
     Record,
     SettingsError,
     Sum,
@@ -337,6 +338,23 @@ def test_results_are_kept_as_long_as_is_said() -> None:
     tried.advance("2h")
     feed(tried, 210)
     assert [200, 210] == [row[0] for row in shown(tried)]
+
+
+@pytest.mark.parametrize("window", [tumbling("10ms"), sliding("10ms", "5ms"), session("5ms"), count_window(2)])
+def test_a_window_without_an_alert_leaves_nothing(window: Any) -> None:
+    """
+    Not an entry in the index either: most windows have none. That of the alert stays.
+    """
+    tried = driver(
+        window, aggregate={"most": Max("amount"), "n": Count()}, trigger=lambda self, result: result.most > 99
+    )
+    for at in range(0, 4000, 5):
+        tried.send(Sale(at, 100 if at == 2000 else 1, f"user {at % 3}"), run=False)
+    tried.end()
+    left = [place for slot in tried.store.slots.values() for place in slot.windows if not place[0].endswith("#panes")]
+    alerts = {("sliding-10ms-5ms"): 2}.get(window.name, 1)
+    assert alerts == len(tried.results())
+    assert len(left) <= alerts + 3, left
 
 
 def test_state_is_flat_in_the_length_of_the_stream() -> None:
