@@ -14,6 +14,7 @@ from stormline.cli.rows import iso, json_line, shown, table
 from stormline.cli.sections import Top
 from stormline.connectors.results import Row
 from stormline.core.status import Status
+from stormline.core.window import FAR_MS
 
 MARCH_MS, APRIL_MS = 857_174_400_000, 859_852_800_000
 
@@ -136,6 +137,15 @@ def test_a_table_rounds_only_quotients() -> None:
     heading, line = table([row(4, MARCH_MS, "1.23456789")], rounded={"mean"})
     assert heading.split() == ["window", "key", "purchases", "amount", "mean", "state", "rev"]
     assert line.split() == ["1997-03-01", "4", "1", "1.23456789", "0.33", "final", "0"]
+
+
+@pytest.mark.parametrize("window", ["state", "global"])
+def test_what_never_ends_is_shown_without_an_end(window: str) -> None:
+    """The state of a key, and the window for all time: as a table and as JSON."""
+    endless = Row("jumps", 7, 0, FAR_MS, "open", 0, {"trades": 3}, window)
+    assert "7" in table([endless])[1]
+    assert "-" in table([endless, row(4, MARCH_MS, "1.5")._replace(window="session-5ms")])[1]
+    assert b'"end":null' in json_line(endless)
 
 
 def test_a_json_line_has_iso_times_and_decimals_as_texts() -> None:

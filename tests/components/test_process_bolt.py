@@ -49,6 +49,11 @@ class Odd(Balances):
         yield "what"
 
 
+class Returns(Balances):
+    def process(self, move: Move, balance: Balance) -> Any:
+        return Passed(move.user, 1)
+
+
 class Half(Balances):
     """An amount of 3 makes the total a fraction, which is no int."""
 
@@ -378,8 +383,9 @@ def test_what_is_missing_or_wrong_is_told_at_once() -> None:
 
 def test_something_else_that_is_yielded_is_a_dead_letter() -> None:
     """
-    Only records of the schema, timers, and their like.
+    Only records of the schema, timers, and their like; and they are yielded, not returned.
     """
-    tried = driver(Odd)
-    feed(tried, Move(1, 1))
-    assert "'what' was yielded" in str(tried.dead_letters()[0])
+    for bolt, told in ((Odd, "'what' was yielded"), (Returns, "was returned; what is to be sent")):
+        tried = driver(bolt)
+        feed(tried, Move(1, 1))
+        assert told in str(tried.dead_letters()[0])

@@ -7,6 +7,7 @@ import pytest
 
 from stormline import (
     Count,
+    Max,
     Record,
     SettingsError,
     Sum,
@@ -339,6 +340,23 @@ def test_results_are_kept_as_long_as_is_said() -> None:
     assert [200, 210] == [row[0] for row in shown(tried)]
 
 
+@pytest.mark.parametrize("window", [tumbling("10ms"), sliding("10ms", "5ms"), session("5ms"), count_window(2)])
+def test_a_window_without_an_alert_leaves_nothing(window: Any) -> None:
+    """
+    Not an entry in the index either: most windows have none. That of the alert stays.
+    """
+    tried = driver(
+        window, aggregate={"most": Max("amount"), "n": Count()}, trigger=lambda self, result: result.most > 99
+    )
+    for at in range(0, 4000, 5):
+        tried.send(Sale(at, 100 if at == 2000 else 1, f"user {at % 3}"), run=False)
+    tried.end()
+    left = [place for slot in tried.store.slots.values() for place in slot.windows if not place[0].endswith("#panes")]
+    alerts = {("sliding-10ms-5ms"): 2}.get(window.name, 1)
+    assert alerts == len(tried.results())
+    assert len(left) <= alerts + 3, left
+
+
 def test_state_is_flat_in_the_length_of_the_stream() -> None:
     """
     With `keep`, a thousand windows leave no more in the store than a few.
@@ -381,6 +399,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: bolt([tumbling("1m"), tumbling("1m")]), "is in the list twice"),
     (lambda: driver(tumbling("1m"), allowed_lateness="2d", keep="1d"), "may be revised for 2d"),
     (lambda: bolt(tumbling("1m"), trigger=3), "every(...)"),
+    (lambda: driver([tumbling("1m"), sliding("1m", "1s")], trigger=every(records=5)), "is not for sliding windows"),
 ]
 
 
@@ -430,6 +449,20 @@ def test_a_merge_that_raises_costs_one_key_its_row() -> None:
     assert letters
     assert all("too much to merge; it was merge, for the window" in letter for letter in letters)
     assert all('key "bob"' in letter for letter in letters)
+
+
+def test_a_trigger_by_time_leaves_out_a_key_whose_merge_raises() -> None:
+    """
+    By then the row that was to be sent cannot be put together any more; others are sent.
+    """
+    settings: dict[str, Any] = {"trigger": every("1m", time="processing"), "aggregate": {"n": Touchy("amount")}}
+    tried = driver(sliding("20ms", "10ms"), **settings)
+    tried.send(Sale(15, 7, "bob"))
+    feed(tried, 15)
+    tried.advance("58990ms")
+    tried.send(Sale(5, 200))  # the minute is over before the next flush
+    tried.advance("1m")
+    assert {"bob": 7} == {update["key"]: update["n"] for update in sent(tried, "updates")}
 
 
 def test_a_session_whose_merge_raises_sets_the_record_aside() -> None:

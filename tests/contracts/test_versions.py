@@ -118,6 +118,26 @@ def test_a_migration_that_raises_changes_nothing(client: redis.Redis) -> None:
     assert 2 == begin_run(client, "app", OLD)
 
 
+def test_a_migration_that_raises_in_one_bolt_changes_no_other(client: redis.Redis) -> None:
+    """
+    Else the next try would migrate again what is migrated already.
+    """
+    both = Version("new", {"bolt": {"key": "user", "window": ["w", "v"]}, "other": {"key": "user", "window": ["w"]}})
+    client.hset("{app:other:3}:live", "w:0", '{"start":0,"end":10,"state":"open","revision":0}')
+    client.hset("{app:other:3}:w:w:0", '"a"', '{"n":1}')
+    before = rows(client)
+
+    def doubled(stored: Stored) -> Stored:
+        assert stored.result is not None
+        return stored._replace(result={"n": 2 * stored.result["n"]})
+
+    with pytest.raises(StateError, match="other.migrate raised"):
+        begin_run(client, "app", both, "migrate", {"bolt": doubled, "other": lambda stored: 1 // 0})
+    assert before == rows(client)
+    begin_run(client, "app", both, "migrate", {"bolt": doubled, "other": doubled})
+    assert {'"a"': {"n": 2}, '"b"': {"n": 4}} == rows(client)
+
+
 def test_dropped_state_is_that_of_the_changed_bolt_alone(client: redis.Redis) -> None:
     """
     Its state and results go; those of the others stay.

@@ -98,6 +98,33 @@ def test_what_each_record_moves_on_is_kept_once(windowers: Any) -> None:
     assert max(sizes) <= sizes[0] * 1.2, sizes
 
 
+def test_a_key_that_was_forgotten_stays_so_if_the_next_record_breaks() -> None:
+    """
+    One record with two outputs for a key that is gone, but not yet in the store: the first makes it anew, on the second
+    user code raises. Neither counts, and the store still loses what it has.
+    """
+
+    def process(sale: Sale, seen: Seen) -> Any:
+        if sale.amount == 3:
+            raise ValueError("three")
+        seen.records += 1
+        yield from [Forget()] if sale.amount == 2 else []
+
+    process_rules = Process(Seen, process, lambda *_: None, None, expire_ms=None)
+    state = state_of(Rules("w", (process_rules,), Aggregation({}, Sale)))
+
+    def come(offsets: list[int], *amounts: int) -> list[tuple[dict[str, str], list[str]]]:
+        sales = [Sale(1, amount) for amount in amounts]
+        state.apply(Batch(0, "lane", "p", Rows(offsets, [1] * len(sales), sales, ['"a"'] * len(sales))), Held(0))
+        flushes = state.flush()
+        for flush in flushes:
+            state.flushed(flush.slot, Applied())
+        return [(c.results, c.removed) for flush in flushes for c in flush.windows]
+
+    assert [({'"a"': '{"records":1}'}, [])] == come([0], 1)
+    assert [({}, ['"a"'])] == come([1, 2, 2], 2, 1, 3)
+
+
 def test_a_session_that_is_over_is_not_gone_on_with() -> None:
     """
     Whether a flush has taken it out yet or not: what comes then is a session of its own, and leaves the memory too.

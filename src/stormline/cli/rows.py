@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from stormline.cli.screen import aligned, date
 from stormline.core.table import KEYED_STATE
+from stormline.core.window import FAR_MS
 
 if TYPE_CHECKING:
     from stormline.connectors.results import Row
 
 
 def json_line(row: Row) -> bytes:
-    """One JSON object: times ISO 8601, decimals as texts, the aggregates by name."""
+    """One JSON object: times ISO 8601 (null for an end that never comes), decimals as texts, the aggregates by name."""
     import msgspec
 
     return msgspec.json.encode(
@@ -24,7 +25,7 @@ def json_line(row: Row) -> bytes:
             "key": row.key,
             "window": row.window,
             "start": iso(row.start_ms),
-            "end": iso(row.end_ms),
+            "end": None if row.end_ms == FAR_MS else iso(row.end_ms),
             "state": row.state,
             "revision": row.revision,
             **row.values,
@@ -53,7 +54,7 @@ def table(rows: Iterable[Row], *, rounded: Collection[str] = ()) -> list[str]:
         headings + ["state", "rev"] * windowed,
         [
             [window(row)] * windowed
-            + [date(row.end_ms)] * of_keys
+            + [date(None if row.end_ms == FAR_MS else row.end_ms)] * of_keys
             + [row.window] * several
             + [shown(row.key)] * keyed
             + [shown(row.values.get(name), rounded=name in rounded) for name in names]

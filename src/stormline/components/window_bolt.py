@@ -17,7 +17,7 @@ from stormline.core.record import Record
 from stormline.core.slot import Key
 from stormline.core.table import LATE, LATE_FIELDS, STREAMS, Rules, result_fields
 from stormline.core.trigger import Every, When
-from stormline.core.window import Windower, windowers
+from stormline.core.window import Sliding, Windower, windowers
 
 
 def _window(value: Any) -> None:
@@ -102,6 +102,12 @@ class WindowBolt(KeyedBolt):
         if cls.keep is not None and duration_ms(cls.allowed_lateness) > duration_ms(cls.keep):
             faults.append(
                 f"{cls.__name__}: results are kept for {cls.keep}, but may be revised for {cls.allowed_lateness}"
+            )
+        counted = isinstance(cls.trigger, Every) and cls.trigger.records > 0
+        if counted and any(isinstance(windower, Sliding) for windower in windowers(getattr(cls, "window", ()))):
+            faults.append(
+                f"{cls.__name__}: the trigger every(records=…) is not for sliding windows, whose rows are put together "
+                'when they are written; give a period such as every("1m"), or write a method trigger(self, result)'
             )
         if faults:
             raise SettingsError(*faults)

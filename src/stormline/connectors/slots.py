@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import redis
 
-from stormline.connectors.redis_commands import WindowEntry, app_key, slot_tag
+from stormline.connectors.redis_commands import WindowEntry, app_key, slot_tag, window_name
 from stormline.connectors.versions import drained, texts
 from stormline.core.errors import StateError
 from stormline.core.slot import SLOTS, slot_of
+from stormline.core.window import sliding_named
 
 _entry = msgspec.json.Decoder(WindowEntry).decode
 _encode = msgspec.json.encode
@@ -31,7 +32,7 @@ def change_slots(client: redis.Redis, app: str, slots: int) -> int:
     """Give the app so many slots; how many rows have moved.
 
     Raises:
-        StateError: something of it may come again, or is still to be sent.
+        StateError: something of it may come again, or is still to be sent or closed.
     """
     old = stored_slots(client, app)
     if old == slots:
@@ -44,6 +45,12 @@ def change_slots(client: redis.Redis, app: str, slots: int) -> int:
             f"{app} has counted records that are not committed yet, or has sent what has not arrived: let it come to "
             "its end first (deactivate it, wait, kill it)"
         )
+    for component in components:
+        if not _together(client, tags[component]):
+            raise StateError(
+                f"{component} has closed windows in some slots that others have not closed yet: start {app} once more "
+                f"with {old} slots, let it come to rest, and stop it"
+            )
     found: Any = client.get(app_key(app, "run"))
     run = int(found or 0) + 1  # an older run, if one goes on all the same, can load and write nothing any more
     pipeline = client.pipeline(transaction=True)
@@ -54,6 +61,28 @@ def change_slots(client: redis.Redis, app: str, slots: int) -> int:
     pipeline.mset({app_key(app, "slots"): slots, app_key(app, "run"): run})
     pipeline.execute()
     return moved
+
+
+def _together(client: redis.Redis, tags: list[str]) -> bool:
+    """No slot still has something to close that the watermark of another has passed: each new slot goes on from the
+    highest of them, and would never close it, or count on in a window that is done."""
+    marks = {tag: int(mark) for tag in tags if (mark := client.hget(f"{tag}:slot", "wm"))}
+    highest_ms = max(marks.values(), default=None)
+    if highest_ms is None:
+        return True
+    live = {tag: texts(client, f"{tag}:live") for tag in tags}
+    done = {field for tag in tags for field in texts(client, f"{tag}:windows").keys() - live[tag].keys()}
+    for tag, fields in live.items():
+        for field, raw in fields.items():
+            entry, (name, _, inner) = _entry(raw), window_name(field)[0].partition("#")
+            windower = sliding_named(name) if inner else None
+            if field in done or (not inner and entry.state == "open" and entry.end <= highest_ms):
+                return False
+            if windower is not None:
+                end_ms = windower.first_end_ms(max(entry.start, marks.get(tag, entry.start)))
+                if end_ms - windower.size_ms <= entry.start and end_ms <= highest_ms:
+                    return False
+    return True
 
 
 def _move(client: redis.Redis, pipeline: Any, old: list[str], new: list[str], run: int) -> int:

@@ -82,6 +82,7 @@ def take_over(
     if stored == version.graph.encode():
         return
     require_version(client, app, version, choice)
+    pipeline = client.pipeline()  # one transaction: what has gone through `migrate` never does so again
     if stored is not None:
         changed = changes(client, app, version)
         known = texts(client, app_key(app, "versions")).keys() & version.states.keys()
@@ -94,17 +95,23 @@ def take_over(
         missing = [component for component in changed if choice == "migrate" and component not in migrations]
         if missing:
             raise StateError(f"--state migrate: {', '.join(missing)} has no method migrate(self, stored)")
+        writes: list[_Write] = []
         for component in changed:
             if choice == "drop":
                 _drop(client, app, component, version.slots)
                 continue
-            _leave_other_windows(client, app, component, version)
+            kept, left = _windows(client, app, component, version)
+            for tag, field in left:
+                pipeline.hdel(f"{tag}:live", field)
+                pipeline.unlink(f"{tag}:s:{field}")
             if choice == "migrate":
-                _migrate(client, app, component, version.slots, migrations[component])
-    client.mset({app_key(app, "graph"): version.graph, app_key(app, "slots"): version.slots})
+                writes += _migrated(client, component, kept, migrations[component])
+        _write(pipeline, writes)
+    pipeline.mset({app_key(app, "graph"): version.graph, app_key(app, "slots"): version.slots})
     if version.states:
         versions: dict[Any, Any] = {each: msgspec.json.encode(state) for each, state in version.states.items()}
-        client.hset(app_key(app, "versions"), mapping=versions)
+        pipeline.hset(app_key(app, "versions"), mapping=versions)
+    pipeline.execute()
 
 
 def changes(client: redis.Redis, app: str, version: Version) -> dict[str, str]:
@@ -149,26 +156,31 @@ def _drop(client: redis.Redis, app: str, component: str, slots: int) -> None:
             client.unlink(*keys)
 
 
-def _leave_other_windows(client: redis.Redis, app: str, component: str, version: Version) -> None:
-    """Windows of kinds that the bolt no longer has stay as they are, and are not counted on."""
+_Place = tuple[str, str]
+"""Tag of a slot, field of a window."""
+
+
+def _windows(client: redis.Redis, app: str, component: str, version: Version) -> tuple[list[_Place], list[_Place]]:
+    """Windows that may still change, and those among them of kinds that the bolt no longer has: they stay as they are,
+    and are not counted on."""
     names = version.states[component].get("window")
-    for tag, field in _live(client, app, component, version.slots):
-        name = window_name(field)[0].partition("#")[0]
-        if names is not None and name not in names:
-            client.hdel(f"{tag}:live", field)
-            client.unlink(f"{tag}:s:{field}")
-
-
-def _live(client: redis.Redis, app: str, component: str, slots: int) -> Iterator[tuple[str, str]]:
-    for tag in _tags(app, component, slots):
+    kept: list[_Place] = []
+    left: list[_Place] = []
+    for tag in _tags(app, component, version.slots):
         for field in texts(client, f"{tag}:live"):
-            yield tag, field
+            name = window_name(field)[0].partition("#")[0]
+            (kept if names is None or name in names else left).append((tag, field))
+    return kept, left
 
 
-def _migrate(client: redis.Redis, app: str, component: str, slots: int, migrate: Migrate) -> None:
+_Write = tuple[str, str, str, Stored | None]
+"""Tag of a slot, field of a window, key, and what is to be stored of it."""
+
+
+def _migrated(client: redis.Redis, component: str, places: Iterable[_Place], migrate: Migrate) -> list[_Write]:
     """All rows are migrated before one is written: if the user's function raises, nothing has changed."""
-    writes: list[tuple[str, str, str, Stored | None]] = []
-    for tag, field in _live(client, app, component, slots):
+    writes: list[_Write] = []
+    for tag, field in places:
         results, states = texts(client, f"{tag}:w:{field}"), texts(client, f"{tag}:s:{field}")
         for key in results | states:
             result, state = (msgspec.json.decode(rows[key]) if key in rows else None for rows in (results, states))
@@ -177,14 +189,16 @@ def _migrate(client: redis.Redis, app: str, component: str, slots: int, migrate:
                 writes.append((tag, field, key, migrate(stored)))
             except Exception as error:
                 raise StateError(f"{component}.migrate raised {type(error).__name__}: {error}, for {stored}") from error
-    pipeline = client.pipeline()
+    return writes
+
+
+def _write(pipeline: Any, writes: Iterable[_Write]) -> None:
     for tag, field, key, migrated in writes:
         for kind, value in (("w", migrated and migrated.result), ("s", migrated and migrated.state)):
             if value is None:
                 pipeline.hdel(f"{tag}:{kind}:{field}", key)
             else:
                 pipeline.hset(f"{tag}:{kind}:{field}", key, _encode(value))
-    pipeline.execute()
 
 
 def texts(client: redis.Redis, key: str) -> dict[str, str]:

@@ -72,7 +72,7 @@ class Aligned:
             window = self.windows[start_ms]
             over = over_ms is not None and over_ms >= span.end_ms
             if over or window.changed or window.dirty:
-                changes.append(change(self._rules, self._windower, window, "done" if over else "live", outbox))
+                changes.append(change(self._rules, self._windower, window, outbox, over=over))
             if over:
                 del self.windows[start_ms]
         return changes

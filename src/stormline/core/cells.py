@@ -148,7 +148,7 @@ class Cells:
         _, time_ms, value, key = row
         before = self._cells.get(key)
         state = self._state(before)
-        yielded = list(self._process.process(value, state) or ())
+        yielded = _yielded(self._process.process(value, state))
         number = outbox.next_number
         at_ms = time_ms if before is None else max(before.at_ms, time_ms)
         self._change(key, before, state, yielded, time_ms, at_ms, outbox)
@@ -227,6 +227,7 @@ class Cells:
         if before is None:
             self._keep(key, None)
             self._dirty.discard(key)
+            self._removed.add(key)  # as it may have been before: the store still has what was removed
         else:
             self._put(key, before)
             self._dirty.add(key)
@@ -263,7 +264,7 @@ class Cells:
     def _call(self, key: str, cell: _Cell, name: str, due_ms: int, outbox: Outbox) -> None:
         state = self._state(cell)
         try:
-            yielded = list(self._process.on_timer(Called(name, key_value(key), due_ms), state) or ())
+            yielded = _yielded(self._process.on_timer(Called(name, key_value(key), due_ms), state))
             self._change(key, cell, state, yielded, due_ms, cell.at_ms, outbox, called=name)
         except Exception as error:  # user code may raise anything; it is not called again for this
             outbox.faults.append(Fault(key, f"the timer {name}", error))
@@ -306,6 +307,12 @@ class Cells:
     @property
     def open(self) -> set[Span]:
         return set()
+
+
+def _yielded(returned: Iterable[Any] | None) -> list[Any]:
+    if returned is not None and not isinstance(returned, Iterable):
+        raise TypeError(f"{returned!r} was returned; what is to be sent, and timers, are yielded")
+    return list(returned or ())
 
 
 def _utc_ms(naive: datetime) -> int:

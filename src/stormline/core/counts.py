@@ -121,8 +121,8 @@ class Counts:
 
     def take(self, outbox: Outbox, watermark_ms: int | None) -> list[WindowChange]:
         rules, windower = self._rules, self._windower
-        changes = [change(rules, windower, window, "done", outbox) for window in self._full]
-        changes += [change(rules, windower, w, "live", outbox) for w in self._open.values() if w.dirty]
+        changes = [change(rules, windower, window, outbox, over=True) for window in self._full]
+        changes += [change(rules, windower, w, outbox, over=False) for w in self._open.values() if w.dirty]
         states = {}
         for key in self._dirty & self._panes.keys():
             written_rows = rules.aggregation.write_states({str(p.number): p.row for p in self._panes[key]})

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 from stormline.core.outbox import Outbox
 from stormline.core.requests import LoadedWindow, WindowChange
-from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_unsent, update
+from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_unsent, stage_of, update
 from stormline.core.trigger import When
 from stormline.core.window import FAR_MS, Session, Span
 
@@ -194,7 +194,7 @@ class Sessions:
                     window.revision,
                     {key: results[id_]} if id_ in results else {},
                     {key: states[id_]} if id_ in states else {},
-                    "done" if over else "live",
+                    stage_of(rules, window, over=over),
                 )
             )
             if over:

@@ -14,7 +14,7 @@ from stormline.core.aggregate import Accumulators
 from stormline.core.outbox import Fault, Outbox
 from stormline.core.panes import Panes
 from stormline.core.requests import LoadedWindow, WindowChange
-from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_condition, send_unsent
+from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_condition, send_unsent, stage_of
 from stormline.core.trigger import When
 from stormline.core.window import FAR_MS, Sliding, Span
 
@@ -155,7 +155,7 @@ class SlidingWindows:
             window.revision,
             rules.aggregation.write_results(rows),
             {},
-            "done" if end_ms <= over_ms else "live",
+            stage_of(rules, window, over=end_ms <= over_ms),
         )
 
     def _rows(self, keys: set[str] | None, span: Span, outbox: Outbox) -> dict[str, Accumulators]:

@@ -168,7 +168,7 @@ def send_condition(
     return holds
 
 
-def change(rules: Rules, windower: Windower, window: Window, stage: Stage, outbox: Outbox) -> WindowChange:
+def change(rules: Rules, windower: Windower, window: Window, outbox: Outbox, *, over: bool) -> WindowChange:
     """What is to be written of a window whose rows are its own, and what is to be sent because of it."""
     if window.revised:
         window.revision += 1
@@ -192,8 +192,15 @@ def change(rules: Rules, windower: Windower, window: Window, stage: Stage, outbo
         window.revision,
         aggregation.write_results(shown),
         states,
-        stage,
+        stage_of(rules, window, over=over),
     )
+
+
+def stage_of(rules: Rules, window: Window, *, over: bool) -> Stage:
+    """What becomes of a window in the store. Where no key's condition has held there is no row to be kept."""
+    if not over:
+        return "live"
+    return "gone" if isinstance(rules.trigger, When) and not window.fired else "done"
 
 
 def send_changes(
@@ -223,7 +230,7 @@ def send_unsent(
 ) -> bool:
     """A trigger by time sends what has changed since it last did."""
     unsent, window.unsent = window.unsent, set()
-    for key in unsent:
+    for key in unsent & rows.keys():
         result = rules.aggregation.result(rows[key])
         outbox.put(UPDATES, _values(windower.name, key, window.span, window.revision, result))
     return bool(unsent)

@@ -6,6 +6,7 @@ Nothing here reads a clock; time is always an argument. What is kept of a window
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from math import gcd
@@ -165,6 +166,12 @@ def count_window(size: int, slide: int | None = None) -> CountWindow:
 def global_window() -> GlobalWindow:
     """One window for all time; a trigger says when its results are sent."""
     return GlobalWindow()
+
+
+def sliding_named(name: str) -> Sliding | None:
+    """The windows that slide and have this name; None: they are of another kind."""
+    sizes = re.fullmatch(r"sliding-(\d+)ms-(\d+)ms(?:\+(\d+)ms)?", name)
+    return None if sizes is None else Sliding(*(int(size or 0) for size in sizes.groups()))
 
 
 def _positive_ms(duration: str | timedelta, what: str) -> int:
