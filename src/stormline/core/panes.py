@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from stormline.core.aggregate import Accumulators
 from stormline.core.table import Window
+from stormline.core.window import FAR_MS, Sliding
 
 Rows = dict[str, Accumulators]
 Merge = Callable[[Accumulators, Accumulators], Accumulators]
@@ -20,21 +21,27 @@ class Panes:
     """Sums over the rows of panes, by their starts. Windows are asked for in the order of their ends; others are
     answered too, at the cost of all their panes."""
 
-    def __init__(self, merge: Merge, panes: Mapping[int, Window]) -> None:
+    def __init__(self, merge: Merge, windower: Sliding, panes: Mapping[int, Window]) -> None:
         self._merge = merge
+        self._windower = windower
         self._panes = panes
         self._front: dict[str, list[tuple[int, Accumulators]]] = {}
         """Key -> (start of a pane, sum from there to the middle), the latest first."""
         self._back: Rows = {}
         """Sums from the middle to the end."""
-        self._start_ms = self._middle_ms = self._end_ms = 0
+        self._start_ms = self._middle_ms = self._end_ms = -FAR_MS
         self._stale: set[str] = set()
         """Keys of which a pane before the end has changed."""
+
+    @property
+    def end_ms(self) -> int:
+        """Where the window ends to which it has come."""
+        return self._end_ms
 
     def clear(self) -> None:
         """There is no pane any more: neither is there anything to be remembered of one."""
         self._front, self._back = {}, {}
-        self._start_ms = self._middle_ms = self._end_ms = 0
+        self._start_ms = self._middle_ms = self._end_ms = -FAR_MS
         self._stale.clear()
 
     def changed(self, start_ms: int, keys: Iterable[str]) -> None:
@@ -44,17 +51,8 @@ class Panes:
 
     def all_rows(self, start_ms: int, end_ms: int) -> Rows:
         """The rows of all keys in a window that closes."""
-        if start_ms < self._start_ms or end_ms < self._end_ms:
+        if not self.advance(start_ms, end_ms):
             return self.direct(None, start_ms, end_ms)
-        if start_ms >= self._middle_ms:
-            self._begin(start_ms, end_ms)
-        else:
-            for pane in self._between(self._end_ms, end_ms):
-                self._add(self._back, pane.rows)
-            self._start_ms, self._end_ms = start_ms, end_ms
-        for key in self._stale:
-            self._renew(key)
-        self._stale.clear()
         rows = dict(self._back)
         for key, sums in list(self._front.items()):
             while sums and sums[-1][0] < start_ms:
@@ -66,6 +64,21 @@ class Panes:
                 rows[key] = sums[-1][1] if back is None else self._merge(sums[-1][1], back)
         return rows
 
+    def advance(self, start_ms: int, end_ms: int) -> bool:
+        """Go on to this window; False: it is one of those before."""
+        if start_ms < self._start_ms or end_ms < self._end_ms:
+            return False
+        if start_ms >= self._middle_ms:
+            self._begin(start_ms, end_ms)
+        else:
+            for pane in self._between(self._end_ms, end_ms):
+                self._add(self._back, pane.rows)
+            self._start_ms, self._end_ms = start_ms, end_ms
+        for key in self._stale:
+            self._renew(key)
+        self._stale.clear()
+        return True
+
     def rows(self, keys: Iterable[str], start_ms: int, end_ms: int) -> Rows:
         """The rows of some keys in any window; those that have none are left out."""
         if start_ms < self._start_ms or end_ms < self._end_ms:
@@ -76,7 +89,7 @@ class Panes:
             if key in self._stale:
                 self._renew(key)
                 self._stale.discard(key)
-            parts = [total for first_ms, total in self._front.get(key, ()) if first_ms >= start_ms][-1:]
+            parts = self._suffix(key, start_ms)
             if key in self._back and start_ms <= self._middle_ms:
                 parts.append(self._back[key])
             parts += [pane.rows[key] for pane in loose if key in pane.rows]
@@ -85,6 +98,13 @@ class Panes:
             if parts:
                 rows[key] = self._total(parts)
         return rows
+
+    def _suffix(self, key: str, start_ms: int) -> list[Accumulators]:
+        """The sum from here to the middle, if there is one."""
+        sums = self._front.get(key, [])
+        while sums and sums[-1][0] < self._start_ms:  # no window asks for these again
+            sums.pop()
+        return next(([total] for first_ms, total in reversed(sums) if first_ms >= start_ms), [])
 
     def _begin(self, start_ms: int, end_ms: int) -> None:
         self._front, self._back = {}, {}
@@ -133,4 +153,8 @@ class Panes:
 
     def _between(self, start_ms: int, end_ms: int) -> list[Window]:
         """The panes from `start_ms` to before `end_ms`, in their order."""
-        return [self._panes[at] for at in sorted(self._panes) if start_ms <= at < end_ms]
+        panes, pane_ms = self._panes, self._windower.pane_ms
+        if (end_ms - start_ms) // pane_ms > len(panes):
+            return [panes[at] for at in sorted(panes) if start_ms <= at < end_ms]
+        first_ms = self._windower.span(start_ms + pane_ms - 1).start_ms
+        return [panes[at] for at in range(first_ms, end_ms, pane_ms) if at in panes]

@@ -18,6 +18,11 @@ from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_co
 from stormline.core.trigger import When
 from stormline.core.window import FAR_MS, Sliding, Span
 
+SHOWN = 8
+"""Open windows that are shown at most: the newest, by the newest record."""
+AHEAD = 32
+"""So many panes between what closes and what is shown are put together anew each time; more have sums of their own."""
+
 
 class SlidingWindows:
     """The panes of one slot, and the windows that were shown and may still change."""
@@ -32,7 +37,13 @@ class SlidingWindows:
         self._windower = windower
         self._shown: dict[int, Window] = {}
         """By their ends; their rows are in the panes."""
-        self._panes = Panes(rules.aggregation.merge, self.windows)
+        self._panes = Panes(rules.aggregation.merge, windower, self.windows)
+        """For windows that close."""
+        self._live = Panes(rules.aggregation.merge, windower, self.windows)
+        """For those that are open and shown, where they are far ahead of them."""
+        self._ahead = False
+        self._revised: set[int] = set()
+        """Starts of panes with records that came when a window with them was closed."""
         self._pane_name = f"{windower.name}#panes"
         self._closed_ms = -FAR_MS if watermark_ms is None else watermark_ms
         """Windows that end up to here are final."""
@@ -54,6 +65,8 @@ class SlidingWindows:
         over_ms = -FAR_MS if watermark_ms is None else watermark_ms - self._rules.allowed_lateness_ms
         if last_ms <= over_ms:
             return False
+        if self._windower.first_end_ms(span.end_ms - 1) <= self._closed_ms:
+            self._revised.add(span.start_ms)
         pane = self.windows.get(span.start_ms) or Window(str(span.start_ms), span)
         before = pane.rows.get(key)
         after = self._rules.fold(before, value, (time_ms, partition, offset))
@@ -109,23 +122,45 @@ class SlidingWindows:
             changes.append(WindowChange(self._pane_name, pane.id, *pane.span, True, 0, {}, {}, "gone"))
         if not self.windows:
             self._panes.clear()
+            self._live.clear()
         return changes
 
     def _changed(self, over_ms: int) -> dict[int, set[str]]:
-        """Ends of windows that are shown and not over -> the keys with news in them."""
-        windower = self._windower
+        """Ends of windows that are shown and not over -> the keys with news in them.
+
+        Of open windows the newest few, so that a pane costs the same in however many windows it is; of closed ones all
+        with a pane that a late record has changed, since nothing else will have them written.
+        """
+        windower, slide_ms = self._windower, self._windower.slide_ms
         changed: dict[int, set[str]] = {}
-        newest_ms = max(self.windows, default=0)
-        # Those that are closed are shown, too: nothing but this record will have one of them written.
-        last_shown_ms = max(windower.first_end_ms(newest_ms + windower.pane_ms - 1), self._closed_ms)
+        newest_ms = windower.first_end_ms(max(self.windows, default=0) + windower.pane_ms - 1)
+        first_open_ms = max(newest_ms - (SHOWN - 1) * slide_ms, windower.first_end_ms(self._closed_ms))
+        self._tell_changed()
+        for start_ms, pane in self.windows.items():
+            if pane.dirty:
+                last_ms, first_ms = self._last_end_ms(start_ms), windower.first_end_ms(start_ms + windower.pane_ms - 1)
+                ends = [*range(max(first_ms, first_open_ms), min(last_ms, newest_ms) + 1, slide_ms)]
+                if start_ms in self._revised:
+                    first_ms = max(first_ms, windower.first_end_ms(over_ms))
+                    ends += range(first_ms, min(last_ms, self._closed_ms) + 1, slide_ms)
+                for end_ms in ends:
+                    changed.setdefault(end_ms, set()).update(pane.dirty)
+        self._revised.clear()
+        still_open = [end_ms for end_ms in changed if end_ms > self._closed_ms]
+        self._ahead = bool(still_open) and min(still_open) - self._panes.end_ms > AHEAD * windower.pane_ms
+        if self._ahead:
+            try:
+                self._live.advance(min(still_open) - windower.size_ms, min(still_open))
+            except Exception:  # a user's merge may raise anything; `_rows` finds for whom
+                self._live.clear()
+        return changed
+
+    def _tell_changed(self) -> None:
+        """Sums that hold a pane with news are out of date."""
         for start_ms, pane in self.windows.items():
             if pane.dirty:
                 self._panes.changed(start_ms, pane.dirty)
-                end_ms = windower.first_end_ms(max(start_ms + windower.pane_ms - 1, over_ms))
-                while end_ms <= min(self._last_end_ms(start_ms), last_shown_ms):
-                    changed.setdefault(end_ms, set()).update(pane.dirty)
-                    end_ms += windower.slide_ms
-        return changed
+                self._live.changed(start_ms, pane.dirty)
 
     def _pane_changes(self) -> Iterator[WindowChange]:
         for pane in self.windows.values():
@@ -160,7 +195,7 @@ class SlidingWindows:
 
     def _rows(self, keys: set[str] | None, span: Span, outbox: Outbox) -> dict[str, Accumulators]:
         """Merged from the panes, of all keys (None) or of some; without those for which a user's own merge raises."""
-        panes = self._panes
+        panes = self._live if self._ahead and span.end_ms > self._closed_ms else self._panes
         try:
             return panes.all_rows(*span) if keys is None else panes.rows(keys, *span)
         except Exception:  # user code may raise anything: once more, key by key, to find for whom
@@ -187,6 +222,7 @@ class SlidingWindows:
 
     def send_unsent(self, outbox: Outbox) -> bool:
         sent = False
+        self._tell_changed()
         for window in self._shown.values():
             rows = self._rows(window.unsent, window.span, outbox)
             sent |= send_unsent(self._rules, self._windower, window, rows, outbox)
