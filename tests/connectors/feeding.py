@@ -19,4 +19,4 @@ def tell(there: int, rows: int) -> None:
     sys.stdout.flush()
 
 
-Feed(brokers, settings).run(tell)
+Feed(brokers, settings, rate=8_000).run(tell)
