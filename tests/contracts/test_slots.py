@@ -1,7 +1,6 @@
 """Another number of slots for what is stored, on a real server: refused where slots are not equally far."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,15 +11,8 @@ from stormline.connectors.slots import change_slots, stored_slots
 from stormline.connectors.versions import Version
 from stormline.core.errors import StateError
 from stormline.core.window import sliding, sliding_named
-from stormline.embedded.servers import EmbeddedServers
 
 WAS = Version("graph", {"bolt": {"key": "user"}}, slots=4)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedServers.start(Path(tmp_path_factory.mktemp("redis")), redis_only=True) as servers:
-        yield servers.redis_url
 
 
 @pytest.fixture

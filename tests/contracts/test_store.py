@@ -43,12 +43,6 @@ from stormline.testing import MemoryStore
 Ask = Callable[[Request], Reply]
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedServers.start(Path(tmp_path_factory.mktemp("redis")), redis_only=True) as servers:
-        yield servers.redis_url
-
-
 def ask_redis(store: RedisStore) -> Ask:
     def ask(request: Request) -> Reply:
         replies: queue.SimpleQueue[list[Reply]] = queue.SimpleQueue()

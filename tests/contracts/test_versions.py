@@ -1,7 +1,6 @@
 """Another version of a bolt on stored state, on a real server: kept, migrated, dropped, or refused."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,18 +10,11 @@ import redis
 from stormline.connectors.redis import begin_run, clear, connect
 from stormline.connectors.versions import Stored, Version
 from stormline.core.errors import StateError
-from stormline.embedded.servers import EmbeddedServers
 
 OLD = Version("old", {"bolt": {"key": "user", "window": ["w"]}, "other": {"key": None}})
 NEW = Version("new", {"bolt": {"key": "user", "window": ["w", "v"]}, "other": {"key": None}})
 OTHER_WINDOW = Version("new", {"bolt": {"key": "user", "window": ["v"]}, "other": {"key": None}})
 REWIRED = Version("new", OLD.states)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with EmbeddedServers.start(Path(tmp_path_factory.mktemp("redis")), redis_only=True) as servers:
-        yield servers.redis_url
 
 
 @pytest.fixture

@@ -40,10 +40,6 @@ class Deliveries:
         over = [sequence for sequence in under if sequence < progress.forgotten]
         return arrived, lost + _taken(under, progress.failed) + _taken(under, over)
 
-    @property
-    def under_way(self) -> bool:
-        return any(under for _, under in self._under.values())
-
 
 def _taken(under: dict[int, Numbers], sequences: Iterable[int]) -> list[Numbers]:
     return [under.pop(sequence) for sequence in sequences if sequence in under]

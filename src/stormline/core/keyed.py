@@ -1,5 +1,5 @@
-"""The rules of a keyed bolt's task (K1 to K6): what a record does to the slots it falls into, when windows close, what
-a flush holds, and when a tuple may be acked.
+"""The rules of a keyed bolt's task (K1 to K7): what a record does to the slots it falls into, when windows close, what
+a flush holds, when a tuple may be acked, and what is sent on.
 
 Nothing here reads, writes or tells time: batches, progress and replies come in, effects go out. A record counts once
 for each lane, whatever is replayed: below the floor or in the included ranges it is skipped. A tuple is acked after a

@@ -112,7 +112,7 @@ class KeyedSlot:
             "offset": offset,
             "record": value,
         }
-        self.late_records[self.late] = _encode(record)
+        self.late_records[self.late] = msgspec.json.encode(record)
         self.late += 1
         if LATE in rules.streams:
             self.outbox.put(LATE, [window, record["key"], time_ms, partition, offset, value])
@@ -121,6 +121,3 @@ class KeyedSlot:
         self.outbox.take_back(next_output)
         self.late -= 1
         del self.late_records[self.late]
-
-
-_encode = msgspec.json.encode

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from heapq import heappop, heappush
 
+from stormline.core.dues import Dues
 from stormline.core.outbox import Outbox
 from stormline.core.requests import LoadedWindow, WindowChange
 from stormline.core.table import Row, Rules, Undo, Window, send_changes, send_unsent, stage_of, update
@@ -33,23 +33,25 @@ class Sessions:
         """By their ids."""
         self._gone: dict[str, Window] = {}
         """Sessions that the store may have and that are parts of others now."""
-        self._ends: list[tuple[int, str, str]] = []
-        """A heap of (end or earlier, id, key): at least one entry a session, for its end or for when it is over."""
+        self._dues = Dues()
+        """(Key, id) of each session that has not been over, for its end or for when it is over."""
 
     def load(self, stored: LoadedWindow) -> None:
         window = Window.loaded(self._rules, stored)
         self._put(_key(stored.id), window)
 
-    def _put(self, key: str, window: Window, *, queued: bool = False) -> None:
-        """`queued`: the heap has an entry that will do for it."""
+    def _put(self, key: str, window: Window) -> None:
         sessions = self._sessions.setdefault(key, [])
         sessions.append(window)
         if len(sessions) > 1 and sessions[-2].span.start_ms > window.span.start_ms:
             sessions.sort(key=_start_ms)
         self.open_of_keys += not window.final
-        if not queued:
-            end_ms = window.span.end_ms
-            heappush(self._ends, (end_ms + self._rules.allowed_lateness_ms if window.final else end_ms, window.id, key))
+        self._queue(key, window)
+
+    def _queue(self, key: str, window: Window) -> None:
+        """For its end, or when it is final for when it is over."""
+        lateness_ms = self._rules.allowed_lateness_ms if window.final else 0
+        self._dues.put((key, window.id), window.span.end_ms + lateness_ms)
 
     def add(self, partition: str, row: Row, outbox: Outbox, watermark_ms: int | None, undo: Undo | None) -> bool:
         offset, time_ms, value, key = row
@@ -107,10 +109,9 @@ class Sessions:
         """`window` stands for these from now on."""
         final = watermark_ms is not None and watermark_ms >= window.span.end_ms
         if [window] == joined:
-            if window.final and not final:
-                heappush(self._ends, (window.span.end_ms, window.id, key))
-                self.open_of_keys += 1
+            self.open_of_keys += window.final and not final
             window.final, window.told = final, window.told and final
+            self._queue(key, window)
             return
         window.final = final
         if joined:
@@ -120,10 +121,10 @@ class Sessions:
             self._dirty.pop(session.id, None)
             if session.id != window.id:
                 self._gone[session.id] = session
-        self._put(key, window, queued=any(s.id == window.id and (window.final or not s.final) for s in joined))
+        self._put(key, window)
 
     def _memory(self, key: str, ids: set[str], outbox: Outbox, number: int) -> Callable[[], None]:
-        """A step that brings back what is here now of a key. What the heap has too much does no harm."""
+        """A step that brings back what is here now of a key. A session too much in the dues does no harm."""
         sessions = list(self._sessions.get(key, ()))
         dirty = {id_: self._dirty[id_] for id_ in ids & self._dirty.keys()}
         gone = {id_: self._gone[id_] for id_ in ids & self._gone.keys()}
@@ -140,25 +141,23 @@ class Sessions:
         return take_back
 
     def close(self, watermark_ms: int, outbox: Outbox) -> bool:
-        ends, lateness_ms = self._ends, self._rules.allowed_lateness_ms
+        lateness_ms = self._rules.allowed_lateness_ms
         closed = False
-        while ends and ends[0][0] <= watermark_ms:
-            _, id_, key = heappop(ends)
+        while (place := self._dues.take(watermark_ms)) is not None:
+            key, id_ = place
             window = next((s for s in self._sessions.get(key, ()) if s.id == id_), None)
             if window is None:
                 continue  # a part of another one by now
-            end_ms = window.span.end_ms
+            over = watermark_ms >= window.span.end_ms + lateness_ms
             if window.close(watermark_ms):
                 self.open_of_keys -= 1
                 self._dirty[id_] = window
                 closed = True
-            if not window.final:
-                heappush(ends, (end_ms, id_, key))
-            elif watermark_ms < end_ms + lateness_ms:
-                heappush(ends, (end_ms + lateness_ms, id_, key))
-            else:
+            if over:
                 self._dirty[id_] = window
                 closed = True
+            else:
+                self._queue(key, window)
         return closed
 
     def take(self, outbox: Outbox, watermark_ms: int | None) -> list[WindowChange]:

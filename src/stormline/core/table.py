@@ -39,7 +39,6 @@ class Rules(NamedTuple):
     """How long results stay after their window is done; None: for ever."""
     processing_time: bool = False
     """The time of a record is that of its arrival, and wall time closes windows."""
-
     slots: int = SLOTS
     """Over which the keys are spread."""
 
