@@ -109,6 +109,24 @@ def test_a_session_grows_and_two_become_one() -> None:
     assert [(0, 25, "open", 0, 3), (35, 45, "open", 0, 1)] == shown(tried)
 
 
+def test_a_record_a_whole_gap_before_a_session_has_its_own() -> None:
+    """
+    As one a whole gap behind it has: a session is [first, last + gap).
+    """
+    tried = driver(session("10ms"))
+    feed(tried, 20, 10)
+    assert [(10, 20), (20, 30)] == [row[:2] for row in shown(tried)]
+
+
+def test_tumbling_windows_begin_at_their_offset() -> None:
+    """
+    Multiples of the size, moved on.
+    """
+    tried = driver(tumbling("10ms", offset="13ms"))
+    feed(tried, 2, 3, 13)
+    assert [(-7, 3), (3, 13), (13, 23)] == [row[:2] for row in shown(tried)]
+
+
 def test_a_late_record_joins_two_final_sessions() -> None:
     """
     Within the lateness: one session is left, revised, and its row is the only one.
