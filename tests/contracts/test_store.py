@@ -24,6 +24,7 @@ from stormline.core.requests import (
     Ended,
     Ends,
     Enter,
+    Entered,
     Flush,
     Gone,
     Load,
@@ -253,10 +254,10 @@ def test_kafka_ahead_of_redis_halts_the_app(ask: Ask) -> None:
     """
     More committed in Kafka than is known here means lost data: nobody enters, nobody loads.
     """
-    assert isinstance(ask(Enter("spout", 4, {})), Applied)
+    assert isinstance(ask(Enter("spout", 4, {})), Entered)
     assert Counted({"spout": 4}) == ask(Counts())
     assert isinstance(ask(Mark({"t/0": 5}, {})), Applied)
-    assert isinstance(ask(Enter("spout", 2, {"t/0": 5})), Applied)
+    assert isinstance(ask(Enter("spout", 2, {"t/0": 5})), Entered)
     assert Counted({"spout": 4}) == ask(Counts())
 
     for request in (Enter("spout", 4, {"t/0": 6}), Enter("spout", 4, {}), Load("bolt", 3, "me", 1)):
@@ -272,7 +273,7 @@ def test_a_topic_made_anew_halts_the_app(ask: Ask) -> None:
     """
     assert isinstance(ask(Mark({"t:old/0": 5, "tt:old/0": 5, "u/0": 5}, {})), Applied)
     for names in (("t:old/0", "t:old/1"), ("tt:old/0",), ("v:new/0",), ("u/0",), ("u:new/0",), ("t/0",)):
-        assert isinstance(ask(Enter("spout", 2, {}, names)), Applied)
+        assert isinstance(ask(Enter("spout", 2, {}, names)), Entered)
 
     for request in (Enter("spout", 2, {}, ("t:new/0", "t:new/1")), Enter("spout", 2, {}, ("t:old/0",))):
         reply = ask(request)

@@ -101,7 +101,7 @@ def _ignores_what_is_unacked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Frontier,
         "watermark_ms",
-        lambda frontier, bound_ms: None if frontier._highest_ms is None else frontier._highest_ms - bound_ms,
+        lambda frontier, bound_ms: None if frontier.highest_ms is None else frontier.highest_ms - bound_ms,
     )
 
 

@@ -12,29 +12,28 @@ from stormline.components.dead_letters import DeadLetters
 from stormline.components.decoding import Decoder
 from stormline.components.host import Host
 from stormline.components.hosted import Hosted, positive, record_schema, required, text
+from stormline.components.offsets import Offsets
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.start import EARLIEST, Start, positions, start_ms, start_setting
 from stormline.components.values import schema_faults, value_setting
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
-from stormline.core.errors import Died, ServerError, SettingsError, UserCodeError
+from stormline.core.errors import ServerError, SettingsError, UserCodeError
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 from stormline.core.progress import Told
 from stormline.core.record import Origin, Record
-from stormline.core.requests import Applied, Ended, Ends, Enter, Mark, Refused, Reply
+from stormline.core.requests import Ended, Ends, Reply
 from stormline.core.source import Limits, Source
 from stormline.core.status import Status
 
 PROGRESS_EVERY_MS = 200
-COMMIT_EVERY_MS = 1000
-COMMIT_AFTER_MS = 100
-"""A task that has caught up, with all of it acked, commits so soon after the last time."""
-RETRY_AFTER_MS = 500
-LOOK_AGAIN_MS = 5_000
-"""Whether a halt is over."""
 BATCHES_A_FETCH = 8
 """So many batches of one partition are handed over by the reader's thread at once: each time costs both threads a wait
 for the interpreter's lock."""
+
+_Letter = tuple[int, bytes | None, Any, str, Exception | None]
+"""Offset, key, value, reason, error."""
+SKIPPED = "passed over with `sparse dlq skip`"
 
 
 class KafkaSpout(Hosted, streamparse.Spout):
@@ -54,6 +53,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         "idle_after": duration_ms,
         "max_batch": positive,
         "max_pending": positive,
+        "max_pending_bytes": positive,
         "span": positive,
     }
 
@@ -75,7 +75,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
     max_batch: int = 500
     """Records in one tuple, at most."""
     max_pending: int = 120_000
-    """Records fetched and not yet acked, at most, for each task."""
+    """Records fetched and not yet acked, at most, for each task; half of them are shared out among its partitions."""
+    max_pending_bytes: int = 128 << 20
+    """Bytes of their values, in the same way."""
     span: int = 100_000
     """Offsets between the oldest unacked record of a partition and the next one to read, at most."""
 
@@ -103,7 +105,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             context.component,
             context.task,
             secrets.token_hex(8),
-            Limits(duration_ms(self.out_of_order), self.max_pending, self.span, idle_after),
+            Limits(duration_ms(self.out_of_order), self.max_pending, self.span, idle_after, self.max_pending_bytes),
         )
         own = None if type(self).decode is KafkaSpout.decode else self.decode
         self._decoder = Decoder(self.schema, self.event_time, duration_ms(self.max_ahead), self.value, own)
@@ -121,19 +123,26 @@ class KafkaSpout(Hosted, streamparse.Spout):
             on_event=self._on_event,
             post=host.post,
         )
+        self._offsets = Offsets(
+            host,
+            self._store,
+            self._source,
+            commit=self._reader.commit,
+            pass_over=self._pass_over,
+            on_halt=self._on_halt,
+        )
         self._bounded = bool(conf.get("stormline.bounded"))
         self._told = Told() if conf.get("stormline.tracked") else None
-        self._assigned: Assigned | None = None
-        self._entered = self._asking = self._halted = self._active = False
-        self._committing: dict[str, int] | None = None
-        self._failed = 0
-        self._marked: dict[str, int] = {}
-        self._committed: dict[str, int] = {}
-        self._positions: dict[str, int] = {}
+        self._topics: dict[str, dict[int, str]] = {}
+        """Topic -> partition number -> its identity."""
+        self._entered = self._active = False
+        self._asking: set[str] = set()
+        """Topics of a bounded input whose ends are asked for or known."""
         self._unpinned: set[str] = set()
         """Partitions whose start is not committed yet."""
-        self._next_progress_ms = self._next_commit_ms = self._next_ends_ms = host.now_ms()
-        self._retry_ms: int | None = None
+        self._skips: frozenset[str] = frozenset()
+        """Records to pass over, as `topic/partition/offset`."""
+        self._next_progress_ms = self._next_ends_ms = host.now_ms()
         self._status = Status(chained=self._outputs.status.chained)
         self._trouble: str | None = None
         self._parts: dict[str, int] = {}
@@ -144,16 +153,19 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._fetch_on()
 
     def deactivate(self) -> None:
-        """Emit nothing more; what is on its way is still acked and committed."""
+        """Emit nothing more; what is acked is committed now, and what is on its way when it is."""
         self._active = False
         self._reader.want(frozenset())
+        self._offsets.commit(soon=True)
         self._set_due()
 
     def next_tuple(self) -> bool:
-        if not self._active or self._halted:
+        if not self._active or self._offsets.halted:
             return False
         emission = self._source.next(self.host.now_ms())
         if emission is None:
+            self._offsets.try_alone()
+            self._set_due()
             return False
         component = self.host.context.component
         tuples, broken = self._outputs.take("", emission.partition, emission.records)
@@ -205,51 +217,37 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _on_event(self, event: ReaderEvent) -> None:
         match event:
             case Assigned():
-                self._assigned = event
-                self._enter(event)
+                # Faults of `start` are told before the store is asked.
+                positions(self.host.context.component, self.start, event, new=self._entered)
+                self._offsets.enter(event, partial(self._enter, event))
             case Fetched():
                 self._take(event)
             case Committed():
-                self._committed.update(event.offsets)
-                self._committing = None
-                if self._unpinned:
-                    self._unpinned -= event.offsets.keys()
-                    self._fetch_on()
+                self._offsets.committed(dict(event.offsets))
+                self._unpinned -= event.offsets.keys()
+                self._fetch_on()
             case Trouble():
                 if event.fatal:
                     raise ServerError(f"{self.host.context.component}: {event.message}")
                 self._trouble = event.message
-                self._committing = None
+                self._offsets.not_committed()
 
-    def _enter(self, assigned: Assigned) -> None:
-        """Check what Kafka has committed against what Redis knows, before the first record (S1)."""
-        self._positions = positions(self.host.context.component, self.start, assigned.standings)
-        committed = {a.partition: a.committed for a in assigned.standings if a.committed is not None}
-        self._retry_ms = None
-        names = tuple(a.partition for a in assigned.standings)
-        enter = Enter(self.host.context.component, assigned.partition_count, committed, names)
-        self._store.submit([enter], partial(self._on_entered, assigned, committed))
-
-    def _on_entered(self, assigned: Assigned, committed: dict[str, int], replies: list[Reply]) -> None:
-        (reply,) = replies
-        if isinstance(reply, Refused):
-            self._halt(reply.why)
-        elif not isinstance(reply, Applied):
-            self._retry_ms = self.host.now_ms() + RETRY_AFTER_MS
-            self._set_due()
-        else:
-            now_ms = self.host.now_ms()
-            self._source.partition_count = assigned.partition_count
-            for a in assigned.standings:
-                self._source.assign(a.partition, self._positions[a.partition], a.log_end, now_ms)
-            self._committed, self._marked = committed, dict(committed)
-            self._entered = True
-            if self.start != EARLIEST:
-                # Another start would find another place: nothing is read before this one is committed.
-                self._unpinned = self._positions.keys() - self._committed.keys()
-            self._reader.start(self._positions)
-            self._fetch_on()
-            self._set_due()
+    def _enter(self, assigned: Assigned, starts: dict[str, int]) -> None:
+        """The partitions, those of the beginning or new ones, may be read."""
+        now_ms = self.host.now_ms()
+        self._source.partition_count = assigned.partition_count
+        found = positions(self.host.context.component, self.start, assigned, new=self._entered)
+        for each in assigned.standings:
+            at = found[each.partition]
+            self._source.assign(each.partition, at, each.log_end, now_ms, starts.get(each.partition, 0))
+            self._topics.setdefault(each.topic, {})[each.number] = each.partition
+        if self.start != EARLIEST:
+            # Another start would find another place: nothing is read before this one is committed.
+            self._unpinned |= {partition for partition in found if not self._offsets.is_pinned(partition)}
+        self._entered = True
+        self._reader.start(found)
+        self._fetch_on()
+        self._set_due()
 
     def _take(self, fetched: Fetched) -> None:
         """What was fetched in one go, in batches of `max_batch`."""
@@ -259,54 +257,78 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def _take_batch(self, fetched: Fetched) -> None:
         now_ms = self.host.now_ms()
+        fetched, passed_over = self._without_skips(fetched)
+        size = sum(map(len, filter(None, fetched.values)))
         rows, bad = self._decoder.rows(fetched, now_ms)
         kept = self._outputs.keep(rows) if self._outputs.splits else None
         component = self.host.context.component
-        letters = [(u.offset, u.key, u.value, f"{component}: {u.reason}", u.error) for u in bad]
+        letters: list[_Letter] = [(u.offset, u.key, u.value, f"{component}: {u.reason}", u.error) for u in bad]
         if kept is not None:
             rows = kept.rows
             for b in kept.broken:
                 letters.append((b.offset, None, b.value, broken_reason(component, b.value, b.error), b.error))
+        letters += [(offset, key, value, f"{component}: {SKIPPED}", None) for offset, key, value in passed_over]
         offsets = [letter[0] for letter in letters]
-        numbers = self._source.take(fetched.partition, rows, offsets, fetched.next_offset, fetched.log_end, now_ms)
+        position, end = fetched.next_offset, fetched.log_end
+        numbers = self._source.take(fetched.partition, rows, offsets, position, end, now_ms, size)
         for number, (offset, key, value, reason, error) in zip(numbers, letters, strict=True):
-            self._status.broken += 1
-            self._dead.send(
-                Origin(fetched.partition, offset),
-                key=key,
-                value=value,
-                reason=reason,
-                error=error,
-                attempts=1,
-                settled=partial(self._source.settle, fetched.partition, number),
-            )
+            self._bury(Origin(fetched.partition, offset), number, key, value, reason, error)
+
+    def _bury(
+        self,
+        origin: Origin,
+        number: int,
+        key: bytes | None,
+        value: Any,
+        reason: str,
+        error: Exception | None,
+        attempts: int = 1,
+    ) -> None:
+        """Send a record to the dead letters; its offset, `number`, is passed once it is there."""
+        self._status.broken += 1
+        settled = partial(self._source.settle, origin.partition, number)
+        self._dead.send(origin, key=key, value=value, reason=reason, error=error, attempts=attempts, settled=settled)
+
+    def _without_skips(self, fetched: Fetched) -> tuple[Fetched, list[tuple[int, bytes | None, bytes | None]]]:
+        """What is to be decoded, and (offset, key, value) of what is passed over: it may be the decoder that dies."""
+        if not self._skips:
+            return fetched, []
+        skipped = [i for i, o in enumerate(fetched.offsets) if _shown(fetched.partition, o) in self._skips]
+        if not skipped:
+            return fetched, []
+        left = fetched.at([i for i in range(len(fetched.offsets)) if i not in skipped])
+        return left, [(fetched.offsets[i], fetched.keys[i], fetched.values[i]) for i in skipped]
+
+    def _pass_over(self, records: frozenset[str]) -> None:
+        """An operator wants these records (`topic/partition/offset`) to be skipped: they become dead letters."""
+        fresh, self._skips = records - self._skips, records
+        for record in fresh:
+            path, _, offset = record.rpartition("/")
+            topic, _, number = path.rpartition("/")
+            partition = self._topics.get(topic, {}).get(int(number))
+            skipped = None if partition is None else self._source.skip(partition, int(offset), self.host.now_ms())
+            if skipped is not None and partition is not None:
+                origin, reason = Origin(partition, int(offset)), f"{self.host.context.component}: {SKIPPED}"
+                self._bury(origin, skipped.number, None, skipped.value, reason, None, skipped.failures)
+        self._fetch_on()
 
     def _fetch_on(self) -> None:
-        if self._active and self._entered and not (self._halted or self._unpinned):
+        if self._active and self._entered and not (self._offsets.halted or self._unpinned):
             self._reader.want(self._source.wanted())
 
     # time
 
     def on_time(self, now_ms: int) -> None:
         self._dead.on_time(now_ms)
-        if self._retry_ms is not None and now_ms >= self._retry_ms:
-            self._retry_ms = None
-            if self._halted:
-                self._store.submit([Mark(self._marked, self._marked)], self._look_again)
-            else:
-                assert self._assigned is not None
-                self._enter(self._assigned)
-        if self._entered and not self._halted:
+        self._offsets.on_time(now_ms)
+        if self._entered and not self._offsets.halted:
             if now_ms >= self._next_progress_ms:
                 self._next_progress_ms = now_ms + PROGRESS_EVERY_MS
                 self._tell(now_ms)
-            if self._bounded and not self._asking and now_ms >= self._next_ends_ms:
-                self._asking = True
-                self._store.submit([Ends(self.topic)], self._on_ends)
-            quiet = self._source.caught_up and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
-            if now_ms >= self._next_commit_ms or quiet or (self._source.ended and not self._settled):
-                self._next_commit_ms = now_ms + COMMIT_EVERY_MS
-                self._commit()
+            if self._bounded and now_ms >= self._next_ends_ms:
+                self._next_ends_ms = now_ms + PROGRESS_EVERY_MS
+                self._ask_ends()
+            self._offsets.commit()
         self._set_due()
 
     def _tell(self, now_ms: int) -> None:
@@ -318,71 +340,38 @@ class KafkaSpout(Hosted, streamparse.Spout):
         progress = self._told.stamp(progress)
         self.host.emit((progress,), stream=PROGRESS, message_id=f"{PROGRESS}/{progress.sequence}")
 
-    def _on_ends(self, replies: list[Reply]) -> None:
-        (reply,) = replies
-        if isinstance(reply, Ended) and reply.offsets is not None:
-            assert self._assigned is not None
-            self._source.bound({a.partition: reply.offsets.get(a.number, 0) for a in self._assigned.standings})
-        else:
-            self._asking = False
-            self._next_ends_ms = self.host.now_ms() + PROGRESS_EVERY_MS
+    def _ask_ends(self) -> None:
+        """Where the bounded input ends, of the topics of which that is not known yet."""
+        topics = [topic for topic in self._topics if topic not in self._asking]
+        if topics:
+            self._asking.update(topics)
+            self._store.submit([Ends(topic) for topic in topics], partial(self._on_ends, topics))
 
-    def _commit(self) -> None:
-        """Redis first, then Kafka: so Kafka never knows more than Redis, unless Redis has lost data (S5).
+    def _on_ends(self, topics: list[str], replies: list[Reply]) -> None:
+        for topic, reply in zip(topics, replies, strict=True):
+            if isinstance(reply, Ended) and reply.offsets is not None:
+                ends = reply.offsets
+                self._source.bound({name: ends.get(number, 0) for number, name in self._topics[topic].items()})
+            else:
+                self._asking.discard(topic)
 
-        After failures Redis is asked though there is nothing to write: the app may be halted.
-        """
-        frontiers = {p: o for p, o in self._source.frontiers().items() if o > self._committed.get(p, -1)}
-        if self._committing is not None or not (frontiers or self._source.failed > self._failed):
-            return
-        self._failed = self._source.failed
-        self._committing = frontiers
-        self._store.submit([Mark(frontiers or dict(self._marked), dict(self._marked))], self._on_marked)
-
-    def _on_marked(self, replies: list[Reply]) -> None:
-        (reply,) = replies
-        frontiers = self._committing
-        if isinstance(reply, Refused):
-            self._halt(reply.why)
-        elif not isinstance(reply, Applied) or not frontiers:
-            self._committing = None
-        else:
-            self._marked.update(frontiers)
-            self._reader.commit(frontiers)
-
-    def _halt(self, why: str) -> None:
-        """Stay alive, emit nothing, say why, until an operator has looked (`sparse resume`)."""
-        if not self._halted:
-            self.host.report_error(f"halted: {why}")
-        self._halted, self._why = True, why
-        self._trouble = f"halted: {why}"
+    def _on_halt(self) -> None:
+        self._trouble = f"halted: {self._offsets.halted}"
         self._reader.want(frozenset())
-        self._retry_ms = self.host.now_ms() + LOOK_AGAIN_MS
         self._set_due()
 
-    def _look_again(self, replies: list[Reply]) -> None:
-        (reply,) = replies
-        if isinstance(reply, Applied):
-            raise Died(f"{self.host.context.component}: the halt is over, and this task begins anew")
-        self._halt(reply.why if isinstance(reply, Refused) else self._why)
-
     def _set_due(self) -> None:
-        dues = [self._dead.due_ms, self._retry_ms]
-        if self._entered and not self._halted:
+        dues = [self._dead.due_ms, self._offsets.due_ms]
+        if self._entered and not self._offsets.halted:
             dues.append(self._next_progress_ms)
-            if self._source.caught_up and any(
-                o > self._committed.get(p, -1) for p, o in self._source.frontiers().items()
-            ):
-                dues.append(self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS)
-            if self._active:  # what failed is emitted by `next_tuple`, which an inactive spout is not asked for
+            if self._active:  # what waits is emitted by `next_tuple`, which an inactive spout is not asked for
                 dues.append(self._source.due_ms)
         self.due_ms = min((due for due in dues if due is not None), default=None)
 
     @property
     def _settled(self) -> bool:
-        frontiers = self._source.frontiers()
-        ended = self._source.ended or (self._entered and not frontiers)
-        return ended and all(self._committed.get(p, 0) >= o for p, o in frontiers.items())
+        ended = self._source.ended or (self._entered and not self._source.partitions)
+        return ended and self._offsets.settled
 
     def status(self) -> Status:
         status, source = self._status, self._source
@@ -397,3 +386,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def close(self) -> None:
         self._reader.close()
         self._dead.close()
+
+
+def _shown(partition: str, offset: int) -> str:
+    """`topic/partition/offset`, as people write it."""
+    return str(Origin(partition, offset))

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from stormline.core.errors import StateError
-from stormline.core.events import Standing
+from stormline.core.events import Assigned, Standing
 
 COMMITTED, EARLIEST, LATEST = "committed", "earliest", "latest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Start = str | datetime | Mapping[int, int]
+Start = str | datetime | Mapping[int, int] | Mapping[str, int]
 
 
 def start_setting(value: Any) -> None:
     """Check: where to start."""
     if isinstance(value, Mapping):
-        if all(isinstance(each, int) and each >= 0 for pair in value.items() for each in pair):
+        if all(_is_partition(name) and isinstance(offset, int) and offset >= 0 for name, offset in value.items()):
             return
-        raise ValueError("give partition numbers and offsets, as {0: 1200, 1: 1150}")
+        raise ValueError('give offsets by partition, as {0: 1200, 1: 1150} or {"orders/0": 1200, "returns/0": 7}')
     if value not in (COMMITTED, EARLIEST, LATEST) and _time(value) is None:
         raise ValueError(
             f'give "{EARLIEST}", "{LATEST}", "{COMMITTED}", a time (a datetime, or text such as "2026-01-01T06:00Z"), '
             "or offsets by partition, as {0: 1200, 1: 1150}"
         )
+
+
+def _is_partition(name: Any) -> bool:
+    if isinstance(name, str):
+        topic, _, number = name.rpartition("/")
+        return bool(topic) and number.isdigit()
+    return isinstance(name, int) and name >= 0
 
 
 def start_ms(start: Start) -> int | None:
@@ -45,17 +52,23 @@ def _time(value: Any) -> datetime | None:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-def positions(component: str, start: Start, standings: Sequence[Standing]) -> dict[str, int]:
-    """Partition -> the offset to read from: what is committed, else what `start` says.
+def positions(component: str, start: Start, assigned: Assigned, *, new: bool) -> dict[str, int]:
+    """Partition -> the offset to read from: what is committed, else what `start` says. `new`: partitions that came
+    while the spout ran.
+
+    A partition that is younger than what the group has committed of its topic is read from its first record: "latest"
+    would leave out what came before anybody saw it.
 
     Raises StateError if a committed offset, or one that `start` names, is not in the log; if nothing is committed where
     `start` asks for it.
     """
-    faults = [fault for fault in map(_lost, standings) if fault is not None]
+    faults = [fault for fault in map(_lost, assigned.standings) if fault is not None]
     found = {}
-    for each in standings:
+    for each in assigned.standings:
         at = each.committed
-        if at is None and start == COMMITTED:
+        if at is None and start in (COMMITTED, LATEST) and (new or each.topic in assigned.begun):
+            at = each.beginning
+        elif at is None and start == COMMITTED:
             faults.append(
                 f'of {each.partition} nothing is committed, and start = "{COMMITTED}": is this the name under which '
                 f'the topology ran before? To begin, set start = "{EARLIEST}" or another place'
@@ -73,7 +86,9 @@ def positions(component: str, start: Start, standings: Sequence[Standing]) -> di
 
 def _begin(start: Start, standing: Standing) -> int:
     if isinstance(start, Mapping):
-        return start.get(standing.number, standing.beginning)
+        named: Mapping[Any, int] = start
+        by_number = named.get(standing.number, standing.beginning)
+        return named.get(f"{standing.topic}/{standing.number}", by_number)
     if start == LATEST:
         return standing.log_end
     return standing.beginning if standing.since is None else standing.since

@@ -1,7 +1,9 @@
 -- A spout task's first word. Offsets are written here before they are committed to Kafka, so if Kafka has committed more
 -- than is known here, Redis has lost data: the app halts instead of going on with holes.
--- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run
--- ARGV  spout, partition count, how many partitions the task has, their names, then partition and committed offset in turn
+-- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run  {app}:starts  {app}:skips
+-- ARGV  spout, partition count, how many partitions the task has, their names, how many of them have something to read,
+--       their names, then partition and committed offset in turn
+-- Returns how often in a row these were begun without getting on, and the records to pass over.
 local halted = redis.call('GET', KEYS[3])
 if halted then
   return redis.error_reply('HALTED ' .. halted)
@@ -28,7 +30,8 @@ if next(own) then
     end
   end
 end
-for i = 4 + names, #ARGV, 2 do
+local behind = tonumber(ARGV[4 + names])
+for i = 5 + names + behind, #ARGV, 2 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
   if not known or tonumber(known) < tonumber(ARGV[i + 1]) then
     local why = 'Kafka has committed offset ' .. ARGV[i + 1] .. ' of ' .. ARGV[i] .. ', Redis knows of ' .. (known or 'none')
@@ -39,4 +42,8 @@ for i = 4 + names, #ARGV, 2 do
 end
 local count = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 redis.call('HSET', KEYS[2], ARGV[1], math.max(count, tonumber(ARGV[2])))
-return 1
+local starts = {}
+for i = 5 + names, 4 + names + behind do
+  starts[#starts + 1] = redis.call('HINCRBY', KEYS[5], ARGV[i], 1)
+end
+return {starts, redis.call('HKEYS', KEYS[6])}

@@ -96,6 +96,7 @@ def standings(consumer: Any, names: dict[Any, str], start_ms: int | None) -> tup
     return tuple(
         Standing(
             partition=name,
+            topic=address.topic,
             number=address.partition,
             committed=consumer.committed(address, timeout_ms=ANSWER_MS),
             beginning=beginnings[address],

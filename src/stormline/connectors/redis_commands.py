@@ -1,6 +1,7 @@
 """How each request to the store becomes a command of Redis, and how the answer is read. Where keys live:
 
-`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app;
+`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app; `:starts`, `:tries`, `:skips`,
+`:standings` for what holds it up;
 `{app:component:slot}:…` for a slot (see load.lua and flush.lua): one hash tag a slot, so Redis Cluster stays possible.
 """
 
@@ -20,6 +21,7 @@ from stormline.core.requests import (
     Ended,
     Ends,
     Enter,
+    Entered,
     Flush,
     Load,
     Loaded,
@@ -27,12 +29,17 @@ from stormline.core.requests import (
     Mark,
     Refused,
     Reply,
+    Report,
     Request,
+    Skipping,
+    Skips,
+    Try,
     Unknown,
 )
 
 SCRIPTS = {
-    name: (files("stormline.connectors") / f"{name}.lua").read_text() for name in ("load", "flush", "enter", "mark")
+    name: (files("stormline.connectors") / f"{name}.lua").read_text()
+    for name in ("load", "flush", "enter", "mark", "try")
 }
 
 _pack = msgspec.msgpack.encode
@@ -72,13 +79,20 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
         case Flush():
             return ["EVALSHA", shas["flush"], 1, slot_tag(app, request.component, request.slot), *_flush_args(request)]
         case Enter():
-            keys = [app_key(app, name) for name in ("commits", "partitions", "halt", "run")]
+            keys = [app_key(app, name) for name in ("commits", "partitions", "halt", "run", "starts", "skips")]
             offsets = [x for pair in request.committed.items() for x in pair]
-            names = [len(request.partitions), *request.partitions]
-            return ["EVALSHA", shas["enter"], 4, *keys, request.spout, request.partition_count, *names, *offsets]
+            names = [len(request.partitions), *request.partitions, len(request.behind), *request.behind]
+            return ["EVALSHA", shas["enter"], 6, *keys, request.spout, request.partition_count, *names, *offsets]
         case Mark():
+            keys = [app_key(app, name) for name in ("commits", "halt", "starts")]
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
-            return ["EVALSHA", shas["mark"], 2, app_key(app, "commits"), app_key(app, "halt"), *offsets]
+            return ["EVALSHA", shas["mark"], 3, *keys, len(request.well), *request.well, *offsets]
+        case Try():
+            return ["EVALSHA", shas["try"], 1, app_key(app, "tries"), request.partition, request.offset]
+        case Skips():
+            return ["HKEYS", app_key(app, "skips")]
+        case Report():
+            return ["HSET", app_key(app, "standings"), *(x for pair in request.standings.items() for x in pair)]
         case Counts():
             return ["HGETALL", app_key(app, "partitions")]
         case Ends():
@@ -139,6 +153,11 @@ def reply(request: Request, answer: Any) -> Reply:
     match request:
         case Load():
             return _loaded(request.slot, answer)
+        case Enter():
+            starts, skips = answer
+            return Entered(dict(zip(request.behind, starts, strict=True)), frozenset(each.decode() for each in skips))
+        case Skips():
+            return Skipping(frozenset(each.decode() for each in answer))
         case Counts():
             return Counted({spout.decode(): int(count) for spout, count in answer.items()})
         case Ends():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Standing(NamedTuple):
@@ -11,6 +11,7 @@ class Standing(NamedTuple):
 
     partition: str
     """Identity: `<topic>:<topic id>/<number>`, without the id if the broker has none."""
+    topic: str
     number: int
     committed: int | None
     """The group's committed offset, None if it never committed."""
@@ -21,11 +22,14 @@ class Standing(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """The reader has this task's partitions, perhaps none. Nothing is fetched before `start`."""
+    """The reader has these partitions for this task, perhaps none, besides those that it told of before. Nothing of
+    them is fetched before `start`."""
 
     standings: tuple[Standing, ...]
     partition_count: int
-    """Partitions of all tasks."""
+    """Partitions of all tasks, over all topics."""
+    begun: frozenset[str] = frozenset()
+    """The topics of which the group has committed something."""
 
 
 class Fetched(NamedTuple):
@@ -53,6 +57,20 @@ class Fetched(NamedTuple):
             values=self.values[first:end],
             headers=self.headers[first:end],
             next_offset=self.next_offset if last else self.offsets[end],
+        )
+
+    def at(self, indices: Sequence[int]) -> Fetched:
+        """The records at these indices; the position is where it was."""
+
+        def pick(column: Sequence[Any]) -> list[Any]:
+            return [column[i] for i in indices if column]
+
+        return self._replace(
+            offsets=pick(self.offsets),
+            timestamps_ms=pick(self.timestamps_ms),
+            keys=pick(self.keys),
+            values=pick(self.values),
+            headers=pick(self.headers),
         )
 
 

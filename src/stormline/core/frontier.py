@@ -18,24 +18,25 @@ class Frontier:
         self.log_end = start
         self.end: int | None = None
         """Where a bounded input ends, once that is known."""
-        self._highest_ms: int | None = None
+        self.highest_ms: int | None = None
+        """The highest event time read."""
         self._unacked: dict[int, tuple[int, int | None]] = {}
 
     def read(self, batch: int, first_offset: int, earliest_ms: int | None, latest_ms: int | None) -> None:
         """A batch left for the topology: its first offset and the range of its event times (None: it has none)."""
         self._unacked[batch] = (first_offset, earliest_ms)
-        if latest_ms is not None and (self._highest_ms is None or latest_ms > self._highest_ms):
-            self._highest_ms = latest_ms
+        if latest_ms is not None and (self.highest_ms is None or latest_ms > self.highest_ms):
+            self.highest_ms = latest_ms
 
     def moved(self, next_offset: int, log_end: int) -> None:
         """Everything below `next_offset` was handed to `read` or does not exist."""
         self.position = max(self.position, next_offset)
         self.log_end = max(self.log_end, log_end, self.position)
 
-    def split(self, batch: int, halves: Sequence[tuple[int, int, int]]) -> None:
-        """The batch goes on as several: (number, first offset, earliest event time)."""
+    def split(self, batch: int, parts: Sequence[tuple[int, int, int | None]]) -> None:
+        """The batch goes on as several: (number, first offset, earliest event time or None)."""
         del self._unacked[batch]
-        for number, first_offset, earliest_ms in halves:
+        for number, first_offset, earliest_ms in parts:
             self._unacked[number] = (first_offset, earliest_ms)
 
     def acked(self, batch: int) -> None:
@@ -46,6 +47,11 @@ class Frontier:
     def offset(self) -> int:
         """The first offset not yet acked."""
         return min((first for first, _ in self._unacked.values()), default=self.position)
+
+    @property
+    def oldest(self) -> int | None:
+        """The batch that holds the frontier."""
+        return min(self._unacked, key=lambda batch: self._unacked[batch][0], default=None)
 
     @property
     def unacked(self) -> int:
@@ -64,7 +70,7 @@ class Frontier:
 
     def watermark_ms(self, out_of_order_ms: int) -> int | None:
         """No record below this time is unflushed, unless it lies more than the bound behind its predecessors (S4)."""
-        if self._highest_ms is None:
+        if self.highest_ms is None:
             return None
         waiting = [earliest for _, earliest in self._unacked.values() if earliest is not None]
-        return min([self._highest_ms - out_of_order_ms, *waiting])
+        return min([self.highest_ms - out_of_order_ms, *waiting])

@@ -139,6 +139,17 @@ class Enter(msgspec.Struct, frozen=True):
     committed: dict[str, int]
     partitions: tuple[str, ...] = ()
     """The names of those of the task."""
+    behind: tuple[str, ...] = ()
+    """Those of them in which there is something to read."""
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """The spout may go on."""
+
+    starts: dict[str, int]
+    """Partition -> how many times in a row, this one included, it was begun without getting on."""
+    skips: frozenset[str]
+    """The records to pass over, as `topic/partition/offset`."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -147,6 +158,31 @@ class Mark(msgspec.Struct, frozen=True):
     committed: dict[str, int]
     previous: dict[str, int]
     """What this spout wrote last; a smaller or missing stored value means that Redis lost data: the app halts."""
+    well: tuple[str, ...] = ()
+    """Partitions that have got on: their starts are counted from 0 again."""
+
+
+class Try(msgspec.Struct, frozen=True):
+    """This record is about to be emitted alone, because something kills the process again and again."""
+
+    partition: str
+    offset: int
+
+
+class Skips(msgspec.Struct, frozen=True):
+    """Ask which records are to be passed over."""
+
+
+class Skipping(msgspec.Struct, frozen=True):
+    records: frozenset[str]
+    """As `topic/partition/offset`."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Where partitions stand, for `sparse explain`."""
+
+    standings: dict[str, bytes]
+    """Partition -> JSON of a `report.PartitionReport`."""
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -169,5 +205,5 @@ class Ended(msgspec.Struct, frozen=True):
     """Partition number -> end offset; None while the feed is under way."""
 
 
-Request = Load | Flush | Enter | Mark | Counts | Ends
-Reply = Loaded | Applied | Refused | Unknown | Gone | Counted | Ended
+Request = Load | Flush | Enter | Mark | Try | Skips | Report | Counts | Ends
+Reply = Loaded | Applied | Refused | Unknown | Gone | Entered | Skipping | Counted | Ended

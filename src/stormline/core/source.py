@@ -9,17 +9,22 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stormline.core.batch import Rows, pieces
+from stormline.core.careful import Careful
 from stormline.core.frontier import Frontier
+from stormline.core.pending import Pending
 from stormline.core.progress import Claim, Progress
+from stormline.core.report import PartitionReport, encode
 
 FIRST_BACKOFF_MS = 100
 LONGEST_BACKOFF_MS = 10_000
 HALVED_FROM_FAILURE = 3
 FETCH_BELOW = 3
 """A partition with fewer batches than this waiting to be emitted is fetched from."""
+WAIT_FOR_MS = 100
+"""So long what lies ahead in event time waits for a partition that may have older records, which are not here yet."""
 
 
 class Limits(NamedTuple):
@@ -33,6 +38,8 @@ class Limits(NamedTuple):
     """Offsets between a partition's frontier and its position: one stuck record must not let the rest run away."""
     idle_after_ms: int | None = None
     """A caught-up partition without news for so long is left out of the watermark; None: never."""
+    max_pending_bytes: int = 128 << 20
+    """Bytes of the values of such records."""
 
 
 class Emission(NamedTuple):
@@ -50,6 +57,16 @@ class _Batch(NamedTuple):
     failures: int
     emission: int
     """Number of its latest emission, 0 before the first."""
+    size: int
+    """Bytes a record, on average."""
+
+
+class Skipped(NamedTuple):
+    """A record that is passed over because an operator says so; `number` is settled once it is a dead letter."""
+
+    number: int
+    value: Any
+    failures: int
 
 
 class Source:
@@ -67,30 +84,44 @@ class Source:
         self._fresh: dict[str, deque[int]] = {}
         self._retries: dict[int, int] = {}
         self._news_ms: dict[str, int] = {}
-        self._pending = 0
+        self._empty_since_ms: dict[str, int] = {}
+        self._pending = Pending(limits.max_pending, limits.max_pending_bytes)
+        self._careful: dict[str, Careful] = {}
+        self._waits_until_ms: int | None = None
         self._numbers = self._emissions = self._acked_emission = self._sequence = 0
 
-    def assign(self, partition: str, start: int, log_end: int, now_ms: int) -> None:
-        """Read this partition from `start` on (S1)."""
+    def assign(self, partition: str, start: int, log_end: int, now_ms: int, starts: int = 0) -> None:
+        """Read this partition from `start` on (S1), where it was begun `starts` times without getting on."""
         self.partitions[partition] = Frontier(start)
         self.partitions[partition].moved(start, log_end)
         self._fresh[partition] = deque()
-        self._news_ms[partition] = now_ms
+        self._news_ms[partition] = self._empty_since_ms[partition] = now_ms
+        self._pending.assign(partition)
+        if (careful := Careful.after(starts, start)) is not None:
+            self._careful[partition] = careful
 
     def wanted(self) -> frozenset[str]:
         """The partitions that may be fetched from (S2)."""
-        if self._pending >= self.limits.max_pending:
-            return frozenset()
+        full = self._pending.full()
         return frozenset(
             partition
             for partition, frontier in self.partitions.items()
-            if len(self._fresh[partition]) < FETCH_BELOW and frontier.position - frontier.offset < self.limits.span
+            if partition not in full
+            and len(self._fresh[partition]) < FETCH_BELOW
+            and frontier.position - frontier.offset < self.limits.span
         )
 
     def take(
-        self, partition: str, records: Rows, broken: Sequence[int], next_offset: int, log_end: int, now_ms: int
+        self,
+        partition: str,
+        records: Rows,
+        broken: Sequence[int],
+        next_offset: int,
+        log_end: int,
+        now_ms: int,
+        size: int = 0,
     ) -> list[int]:
-        """Records were fetched; `broken` are the offsets that hold none that could be emitted.
+        """Records were fetched, of so many bytes; `broken` are the offsets that hold none that could be emitted.
 
         Returns one number for each broken offset: the frontier does not pass it before `settle(number)`.
         """
@@ -100,13 +131,17 @@ class Source:
         numbers = [self._number() for _ in broken]
         for number, offset in zip(numbers, broken, strict=True):
             frontier.read(number, offset, None, None)
+        count = len(records.offsets)
+        each = size // count if count else 0
+        careful = self._careful.get(partition)
         for piece in map(records.piece, pieces(records.offsets, broken)):
-            number = self._number()
-            frontier.read(number, piece.offsets[0], min(piece.times_ms), max(piece.times_ms))
-            self._batches[number] = _Batch(partition, piece, 0, 0)
-            self._fresh[partition].append(number)
-        self._pending += len(records.offsets)
-        self.read += len(records.offsets) + len(broken)
+            for part in [piece] if careful is None else careful.parts(piece):
+                number = self._number()
+                frontier.read(number, part.offsets[0], min(part.times_ms), max(part.times_ms))
+                self._batches[number] = _Batch(partition, part, 0, 0, each)
+                self._fresh[partition].append(number)
+        self._pending.add(partition, count, count * each)
+        self.read += count + len(broken)
         frontier.moved(next_offset, log_end)
         return numbers
 
@@ -122,26 +157,72 @@ class Source:
 
     def next(self, now_ms: int) -> Emission | None:
         """The batch to emit now, if any: a failed one whose backoff is over, else the oldest in event time."""
+        self._waits_until_ms = None
         due = [number for number, due_ms in self._retries.items() if due_ms <= now_ms]
         if due:
             number = due[0]
             del self._retries[number]
             number = self._halve(number)
         else:
-            heads = [(self._batches[f[0]].records.times_ms[0], p) for p, f in self._fresh.items() if f]
-            if not heads:
+            oldest = self._oldest(now_ms)
+            if oldest is None:
                 return None
-            number = self._fresh[min(heads)[1]].popleft()
+            number = self._fresh[oldest].popleft()
+            if not self._fresh[oldest]:
+                self._empty_since_ms[oldest] = now_ms
         self._emissions += 1
         batch = self._batches[number] = self._batches[number]._replace(emission=self._emissions)
+        if batch.partition in self._careful:
+            self._careful[batch.partition].out = number
         if batch.failures:
             self.replayed += len(batch.records.offsets)
         return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
 
+    def _oldest(self, now_ms: int) -> str | None:
+        """The partition furthest behind in event time, of those with a batch that may go.
+
+        One that is empty-handed, and whose next records may be older than all that are here, is waited for a moment: to
+        read another one ahead of it would open windows that stay open until it has come so far.
+        """
+        heads = [
+            (self._batches[fresh[0]].records.times_ms[0], partition)
+            for partition, fresh in self._fresh.items()
+            if fresh and (partition not in self._careful or self._careful[partition].lets(fresh[0]))
+        ]
+        if not heads:
+            return None
+        at_ms, oldest = min(heads)
+        for partition, fresh in self._fresh.items():
+            frontier = self.partitions[partition]
+            if fresh or frontier.position >= frontier.log_end:
+                continue
+            reached_ms, until_ms = frontier.highest_ms, self._empty_since_ms[partition] + WAIT_FOR_MS
+            if now_ms < until_ms and (reached_ms is None or reached_ms < at_ms):
+                self._waits_until_ms = until_ms
+                return None
+        return oldest
+
     @property
     def due_ms(self) -> int | None:
-        """When the next failed batch is to be emitted again."""
-        return min(self._retries.values(), default=None)
+        """When the next batch is to be emitted that has to wait."""
+        dues = list(self._retries.values())
+        if self._waits_until_ms is not None:
+            dues.append(self._waits_until_ms)
+        return min(dues, default=None)
+
+    @property
+    def to_try(self) -> tuple[str, int] | None:
+        """Partition and offset of a record that is to be emitted alone: not before `tried` is called."""
+        for partition, careful in self._careful.items():
+            fresh = self._fresh[partition]
+            if fresh and careful.wants_to_try(fresh[0]):
+                return partition, self._batches[fresh[0]].records.offsets[0]
+        return None
+
+    def tried(self, partition: str) -> None:
+        """It is known in the store which record of this partition goes out next."""
+        if partition in self._careful and self._fresh[partition]:
+            self._careful[partition].known = self._fresh[partition][0]
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -150,10 +231,14 @@ class Source:
         if number is None or batch is None:
             return
         self._retries.pop(number, None)
-        self._pending -= len(batch.records.offsets)
-        self.acked += len(batch.records.offsets)
+        count = len(batch.records.offsets)
+        self._pending.add(batch.partition, -count, -count * batch.size)
+        self.acked += count
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
+        careful = self._careful.get(batch.partition)
+        if careful is not None and careful.passed(number, self.partitions[batch.partition].offset):
+            del self._careful[batch.partition]
 
     def fail(self, message_id: str, now_ms: int) -> None:
         """Emit it again after a backoff with jitter, twice as long after each failure (S3)."""
@@ -188,6 +273,42 @@ class Source:
         self._retries[halves[1][0]] = 0
         return halves[0][0]
 
+    def skip(self, partition: str, offset: int, now_ms: int) -> Skipped | None:
+        """Take this record out of the batch that it is in, if it is in one; the rest of it is emitted again."""
+        found = (n for n, b in self._batches.items() if b.partition == partition and offset in b.records.offsets)
+        number = next(found, None)
+        if number is None:
+            return None
+        batch = self._batches.pop(number)
+        at = batch.records.offsets.index(offset)
+        left = self._number()
+        parts: list[tuple[int, int, int | None]] = [(left, offset, None)]
+        fresh = self._fresh[partition]
+        place = fresh.index(number) if number in fresh else None
+        self._retries.pop(number, None)
+        added = []
+        for part in (slice(0, at), slice(at + 1, None)):
+            rows = batch.records.piece(part)
+            if rows.offsets:
+                added.append(self._number())
+                self._batches[added[-1]] = batch._replace(records=rows)
+                parts.append((added[-1], rows.offsets[0], min(rows.times_ms)))
+        if place is None:
+            self._retries.update(dict.fromkeys(added, now_ms))
+        else:
+            fresh.remove(number)
+            for each in reversed(added):
+                fresh.insert(place, each)
+        if (careful := self._careful.get(partition)) is not None and careful.out == number:
+            careful.out = None
+        self.partitions[partition].split(number, parts)
+        self._pending.add(partition, -1, -batch.size)
+        return Skipped(left, batch.records.values[at], batch.failures)
+
+    def is_careful(self, partition: str) -> bool:
+        """Records of this partition go in small batches, one after the other."""
+        return partition in self._careful
+
     def progress(self, now_ms: int) -> Progress:
         """What to tell every keyed bolt now (S4, S6)."""
         self._sequence += 1
@@ -203,6 +324,27 @@ class Source:
             for partition, frontier in self.partitions.items()
         )
         return Progress(self.spout, self.task, self.incarnation, self._sequence, self.partition_count, claims)
+
+    def report(self, now_ms: int) -> dict[str, bytes]:
+        """Partition -> JSON of a `PartitionReport`."""
+        return {name: encode(self._reported(name, frontier, now_ms)) for name, frontier in self.partitions.items()}
+
+    def _reported(self, name: str, frontier: Frontier, now_ms: int) -> PartitionReport:
+        oldest = self._batches.get(frontier.oldest or 0)
+        held = oldest if oldest is not None and oldest.failures else None
+        return PartitionReport(
+            spout=self.spout,
+            task=self.task,
+            at_ms=now_ms,
+            frontier=frontier.offset,
+            position=frontier.position,
+            log_end=frontier.log_end,
+            watermark_ms=frontier.watermark_ms(self.limits.out_of_order_ms),
+            idle=self._idle(name, now_ms),
+            held_by=None if held is None else (held.records.offsets[0], held.records.offsets[-1]),
+            records=0 if held is None else len(held.records.offsets),
+            failures=0 if held is None else held.failures,
+        )
 
     def _idle(self, partition: str, now_ms: int) -> bool:
         after_ms = self.limits.idle_after_ms

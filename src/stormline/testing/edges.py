@@ -62,6 +62,7 @@ class LogReader:
         standings = tuple(
             Standing(
                 name,
+                topic,
                 number,
                 log.committed.get(name),
                 log.beginning(topic, number),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from stormline.core.requests import (
     Ended,
     Ends,
     Enter,
+    Entered,
     Flush,
     Gone,
     Load,
@@ -22,7 +24,11 @@ from stormline.core.requests import (
     Mark,
     Refused,
     Reply,
+    Report,
     Request,
+    Skipping,
+    Skips,
+    Try,
     Unknown,
     WindowChange,
 )
@@ -85,6 +91,13 @@ class MemoryStore:
         self.commits: dict[str, int] = {}
         self.partitions: dict[str, int] = {}
         self.ends: dict[str, dict[int, int]] = {}
+        self.starts: dict[str, int] = {}
+        """Partition -> how many times in a row it was begun without getting on."""
+        self.tries: dict[str, tuple[int, int]] = {}
+        """Partition -> the record that was emitted alone last, and how many times."""
+        self.skips: set[str] = set()
+        """Records to pass over, as `topic/partition/offset`."""
+        self.standings: dict[str, bytes] = {}
         self.slots: dict[tuple[str, int], _Slot] = {}
         self.faults: list[str] = []
         """What happens to the next flushes, one each: "lost" (never arrives) or "unanswered" (applied, reply lost)."""
@@ -101,8 +114,9 @@ class MemoryStore:
     def lose_data(self) -> None:
         """The server was restarted without its data, the run marker included."""
         self.run, self.halted = None, None
-        for kept in (self.commits, self.partitions, self.ends, self.slots):
-            kept.clear()
+        kept: list[dict[Any, Any] | set[str]] = [self.commits, self.partitions, self.ends, self.slots]
+        for each in [*kept, self.starts, self.tries, self.skips, self.standings]:
+            each.clear()
         self.restart()
 
     def begin_run(self) -> int:
@@ -127,6 +141,16 @@ class MemoryStore:
                 return self._enter(request)
             case Mark():
                 return self._mark(request)
+            case Try():
+                offset, times = self.tries.get(request.partition, (-1, 0))
+                again = times if offset == request.offset else 0
+                self.tries[request.partition] = (request.offset, again + 1)
+                return Applied()
+            case Skips():
+                return Skipping(frozenset(self.skips))
+            case Report():
+                self.standings.update(request.standings)
+                return Applied()
             case Counts():
                 return Counted(dict(self.partitions))
             case Ends():
@@ -198,7 +222,9 @@ class MemoryStore:
             if self.commits.get(partition, -1) < offset:
                 return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
         self.partitions[enter.spout] = max(self.partitions.get(enter.spout, 0), enter.partition_count)
-        return Applied()
+        for partition in enter.behind:
+            self.starts[partition] = self.starts.get(partition, 0) + 1
+        return Entered({each: self.starts[each] for each in enter.behind}, frozenset(self.skips))
 
     def _mark(self, mark: Mark) -> Reply:
         if self.halted is not None:
@@ -209,6 +235,8 @@ class MemoryStore:
                 return self._halt(f"the mark of {partition} is gone: Redis has lost data")
             if offset > known:
                 self.commits[partition] = offset
+        for partition in mark.well:
+            self.starts.pop(partition, None)
         return Applied()
 
     def _halt(self, why: str) -> Refused:

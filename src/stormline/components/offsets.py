@@ -1,0 +1,188 @@
+"""The offsets of a spout task on their way: known to Redis first, then committed to Kafka (S5); and the halt that comes
+when the two contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from stormline.components.edges import Store
+from stormline.components.host import Host
+from stormline.core.errors import Died
+from stormline.core.events import Assigned
+from stormline.core.requests import Applied, Enter, Entered, Mark, Refused, Reply, Report, Skipping, Skips, Try
+from stormline.core.source import Source
+
+COMMIT_EVERY_MS = 1000
+COMMIT_AFTER_MS = 100
+"""A task that has caught up, with all of it acked, commits so soon after the last time."""
+RETRY_AFTER_MS = 500
+LOOK_AGAIN_MS = 5_000
+"""Whether a halt is over."""
+
+
+class Offsets:
+    """Of one task. `commit` sends offsets to Kafka, which answers by `committed`; `pass_over` gets the records that an
+    operator wants to be skipped."""
+
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        source: Source,
+        *,
+        commit: Callable[[dict[str, int]], None],
+        pass_over: Callable[[frozenset[str]], None],
+        on_halt: Callable[[], None],
+    ) -> None:
+        self._host, self._store, self._source = host, store, source
+        self._commit, self._pass_over, self._on_halt = commit, pass_over, on_halt
+        self._known: dict[str, int] = {}
+        """Partition -> what Redis knows."""
+        self._committed: dict[str, int] = {}
+        """Partition -> what Kafka knows."""
+        self._committing: dict[str, int] | None = None
+        self._starts: dict[str, int] = {}
+        self._failed = 0
+        self._trying: tuple[str, int] | None = None
+        self._next_commit_ms = host.now_ms()
+        self._retries: list[tuple[int, Callable[[], None]]] = []
+        self.halted: str | None = None
+
+    def enter(self, assigned: Assigned, then: Callable[[dict[str, int]], None]) -> None:
+        """Check what Kafka has committed against what Redis knows, before the first record (S1); then call `then` with
+        the starts of each partition that has something to read."""
+        committed = {s.partition: s.committed for s in assigned.standings if s.committed is not None}
+        request = Enter(
+            self._host.context.component,
+            assigned.partition_count,
+            committed,
+            tuple(s.partition for s in assigned.standings),
+            tuple(s.partition for s in assigned.standings if s.log_end > (s.committed or 0)),
+        )
+        self._store.submit([request], partial(self._on_entered, assigned, committed, then))
+
+    def _on_entered(
+        self,
+        assigned: Assigned,
+        committed: dict[str, int],
+        then: Callable[[dict[str, int]], None],
+        replies: Sequence[Reply],
+    ) -> None:
+        (reply,) = replies
+        if isinstance(reply, Entered):
+            self._committed.update(committed)
+            self._known.update(committed)
+            self._starts.update(reply.starts)
+            then(reply.starts)
+            self._pass_over(reply.skips)
+        elif isinstance(reply, Refused):
+            self._halt(reply.why)
+        else:
+            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, partial(self.enter, assigned, then)))
+
+    def commit(self, *, soon: bool = False) -> None:
+        """Commit what may be, not more often than is good, or `soon`: Redis first, then Kafka, so that Kafka never
+        knows more than Redis, unless Redis has lost data.
+
+        After failures Redis is asked though there is nothing to write: the app may be halted, and an operator may want
+        to pass a record over.
+        """
+        now_ms, source = self._host.now_ms(), self._source
+        quiet = source.caught_up and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
+        if self.halted or not (soon or now_ms >= self._next_commit_ms or quiet or (source.ended and not self.settled)):
+            return
+        self._next_commit_ms = now_ms + COMMIT_EVERY_MS
+        frontiers = self._uncommitted()
+        if self._committing is not None or not (frontiers or source.failed > self._failed):
+            return
+        self._failed = source.failed
+        self._committing = frontiers
+        well = tuple(p for p in frontiers if p in self._starts and not source.is_careful(p))
+        mark = Mark(frontiers or dict(self._known), dict(self._known), well)
+        self._store.submit([mark, Report(source.report(now_ms)), Skips()], partial(self._on_marked, well))
+
+    def _uncommitted(self) -> dict[str, int]:
+        return {p: o for p, o in self._source.frontiers().items() if o > self._committed.get(p, -1)}
+
+    def _on_marked(self, well: tuple[str, ...], replies: Sequence[Reply]) -> None:
+        reply, _, skips = replies
+        frontiers = self._committing
+        if isinstance(reply, Refused):
+            self._halt(reply.why)
+            return
+        if isinstance(skips, Skipping):
+            self._pass_over(skips.records)
+        if not isinstance(reply, Applied) or not frontiers:
+            self._committing = None
+            return
+        self._known.update(frontiers)
+        for partition in well:
+            self._starts.pop(partition, None)
+        self._commit(frontiers)
+
+    def committed(self, offsets: dict[str, int]) -> None:
+        """Kafka has them."""
+        self._committed.update(offsets)
+        self._committing = None
+
+    def not_committed(self) -> None:
+        """Kafka is in trouble: what is not answered is sent again."""
+        self._committing = None
+
+    def is_pinned(self, partition: str) -> bool:
+        """Whether Kafka has an offset of this partition: another start begins there."""
+        return partition in self._committed
+
+    @property
+    def settled(self) -> bool:
+        """All there is to commit is committed."""
+        return all(self._committed.get(p, 0) >= o for p, o in self._source.frontiers().items())
+
+    def try_alone(self) -> None:
+        """Let the store know which record is emitted alone next, where that is called for; then it may go."""
+        wanted = self._source.to_try
+        if wanted is not None and self._trying is None and not self.halted:
+            self._trying = wanted
+            self._store.submit([Try(*wanted)], partial(self._on_tried, wanted[0]))
+
+    def _on_tried(self, partition: str, replies: Sequence[Reply]) -> None:
+        (reply,) = replies
+        if isinstance(reply, Applied):
+            self._trying = None
+            self._source.tried(partition)
+        elif self._trying is not None:
+            again = partial(self._store.submit, [Try(*self._trying)], partial(self._on_tried, partition))
+            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, again))
+
+    # time
+
+    def on_time(self, now_ms: int) -> None:
+        """Ask again what was not answered, and whether a halt is over."""
+        due = [what for at_ms, what in self._retries if at_ms <= now_ms]
+        self._retries = [each for each in self._retries if each[0] > now_ms]
+        for what in due:
+            what()
+
+    @property
+    def due_ms(self) -> int | None:
+        dues = [at_ms for at_ms, _ in self._retries]
+        if not self.halted and self._source.caught_up and self._uncommitted():
+            dues.append(self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS)
+        return min(dues, default=None)
+
+    def _halt(self, why: str) -> None:
+        """Stay alive, emit nothing, say why, until an operator has looked (`sparse resume`)."""
+        if not self.halted:
+            self._host.report_error(f"halted: {why}")
+        self.halted = why
+        look = partial(self._store.submit, [Mark(dict(self._known), dict(self._known))], self._look_again)
+        self._retries = [(self._host.now_ms() + LOOK_AGAIN_MS, look)]
+        self._on_halt()
+
+    def _look_again(self, replies: Sequence[Reply]) -> None:
+        (reply,) = replies
+        if isinstance(reply, Applied):
+            raise Died(f"{self._host.context.component}: the halt is over, and this task begins anew")
+        self._halt(reply.why if isinstance(reply, Refused) else self.halted or "")
