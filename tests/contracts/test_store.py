@@ -13,10 +13,13 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from stormline.connectors.progress import pass_over, progress
 from stormline.connectors.redis import RedisStore, begin_run, clear, connect, resume
 from stormline.connectors.results import Results, Row
 from stormline.connectors.versions import Version
+from stormline.core import report
 from stormline.core.errors import StateError
+from stormline.core.report import PartitionReport
 from stormline.core.requests import (
     Applied,
     Counted,
@@ -33,8 +36,11 @@ from stormline.core.requests import (
     Mark,
     Refused,
     Reply,
+    Report,
     Request,
+    Skips,
     Stage,
+    Try,
     Unknown,
     WindowChange,
 )
@@ -42,6 +48,20 @@ from stormline.embedded.servers import EmbeddedServers
 from stormline.testing import MemoryStore
 
 Ask = Callable[[Request], Reply]
+
+
+STANDING = PartitionReport(
+    spout="s",
+    task=1,
+    at_ms=5,
+    frontier=7,
+    position=9,
+    log_end=11,
+    watermark_ms=None,
+    idle=False,
+    held_by=(7, 8),
+    failures=2,
+)
 
 
 def ask_redis(store: RedisStore) -> Ask:
@@ -293,6 +313,38 @@ def test_a_lost_mark_halts_the_app(ask: Ask) -> None:
     reply = ask(Mark({"t/0": 9}, {"t/0": 8}))
     assert isinstance(reply, Refused)
     assert reply.halted
+
+
+def test_starts_without_progress_are_counted_until_a_partition_gets_on(ask: Ask) -> None:
+    """
+    Only of partitions that have something to read; a mark that says so begins again, and forgets what was tried.
+    """
+    enter = Enter("spout", 2, {}, ("t/0", "t/1"), ("t/0",))
+    assert [1, 2] == [ask(enter).starts["t/0"] for _ in range(2)]  # type: ignore[union-attr]
+    ask(Mark({"t/0": 5}, {}))
+    assert Entered({"t/0": 3}, frozenset()) == ask(enter)
+    ask(Mark({"t/0": 6}, {"t/0": 5}, ("t/0",)))
+    assert Entered({"t/0": 1}, frozenset()) == ask(enter)
+    assert Entered({}, frozenset()) == ask(Enter("spout", 2, {}, ("t/0", "t/1")))
+
+
+def test_what_is_tried_alone_and_where_partitions_stand_is_read_back(url: str, on_redis: Ask) -> None:
+    """
+    The record tried last and how often; those before it are tried again on the way back to it, and change nothing.
+    """
+    for offset in (6, 7, 6, 7, 7):
+        on_redis(Try("t:x/0", offset))
+    on_redis(Report({"t:x/0": report.encode(STANDING)}))
+    with connect(url) as client:
+        assert {"t:x/0": (7, 3)} == progress(client, "app").tries
+        assert {"t:x/0": STANDING} == progress(client, "app").standings
+        assert frozenset() == on_redis(Skips()).records  # type: ignore[union-attr]
+        assert pass_over(client, "app", "t/0/7")
+        assert not pass_over(client, "app", "t/0/7")
+        assert {"t/0/7"} == on_redis(Skips()).records  # type: ignore[union-attr]
+    on_redis(Mark({"t:x/0": 8}, {}, ("t:x/0",)))
+    with connect(url) as client:
+        assert ({}, {"t:x/0": 8}) == (progress(client, "app").tries, progress(client, "app").commits)
 
 
 def test_an_input_without_end_has_none(ask: Ask) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
     from stormline.connectors.feed_settings import FeedSettings
     from stormline.connectors.versions import Choice
+    from stormline.core.topics import Topics
 
 
 @click.command(short_help="Run a topology here: the embedded servers, the feed, a live view, a summary.")
@@ -117,34 +118,38 @@ def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> 
     if not env.feed:
         return []
     from stormline.connectors.feed_settings import feed_settings
+    from stormline.core.topics import chosen, named, shown
 
     where = f"{project.root / config.FILE}: envs.{env.name}.feed"
     feeds = feed_settings(env.feed, root=project.root, where=where)
+    names = dict.fromkeys(name for each in read for name in named(each))
+    fed = {name for each in read for name in chosen(each, env.feed)}
     faults = [
-        f"{where}.{topic}: no spout of {loaded.path.name} reads this topic; it reads {', '.join(read) or 'none'}"
-        + config.did_you_mean(topic, dict.fromkeys(read))
+        f"{where}.{topic}: no spout of {loaded.path.name} reads this topic; it reads "
+        f"{', '.join(map(shown, read)) or 'none'}{config.did_you_mean(topic, names)}"
         for topic in env.feed
-        if topic not in read and config.did_you_mean(topic, dict.fromkeys(read))
+        if topic not in fed and config.did_you_mean(topic, names)
     ]
     if faults:
         raise SettingsError(*faults)
-    return [feed for feed in feeds if feed.topic in read]
+    return [feed for feed in feeds if feed.topic in fed]
 
 
-def topics(loaded: Loaded) -> list[str]:
-    """The topics that the spouts of a topology read."""
+def topics(loaded: Loaded) -> list[Topics]:
+    """What the spouts of a topology read."""
     from stormline.components.kafka_spout import KafkaSpout
 
     classes = [spec.component_cls for spec in loaded.topology.specs]
-    return sorted({cls.topic for cls in classes if issubclass(cls, KafkaSpout)})
+    return [cls.topic for cls in classes if issubclass(cls, KafkaSpout)]
 
 
 def create_topics(env: config.Environment, loaded: Loaded, brokers: str) -> None:
     """Those that the environment has, as far as this topology reads or writes them. Raises ServerError."""
     from stormline.connectors.kafka import ensure_topic
+    from stormline.core.topics import chosen
 
-    used = {getattr(spec.component_cls, "topic", None) for spec in loaded.topology.specs}
-    for topic in env.topics.keys() & used:
+    used = [spec.component_cls.topic for spec in loaded.topology.specs if hasattr(spec.component_cls, "topic")]
+    for topic in sorted({name for each in used for name in chosen(each, env.topics)}):
         ensure_topic(brokers, topic, env.topics[topic])
 
 

@@ -12,13 +12,18 @@ from typing import Protocol
 
 from stormline.core.events import ReaderEvent, Unsent
 from stormline.core.requests import Reply, Request
+from stormline.core.topics import Topics
 
 
 class Reader(Protocol):
-    """Reads this task's partitions of a topic: partition p goes to task (crc32(topic) + p) mod tasks."""
+    """Reads this task's partitions: partition p of a topic goes to task (crc32(topic) + p) mod tasks.
+
+    The first event is `Assigned`, once all topics that are named exist, or one that the pattern matches. It comes again
+    with partitions that are found later, and when their number over all tasks has changed.
+    """
 
     def start(self, positions: Mapping[str, int]) -> None:
-        """Seek to these offsets; nothing is fetched until `want` names the partition."""
+        """Seek to these offsets, of the partitions of one `Assigned`; nothing is fetched until `want` names them."""
 
     def want(self, partitions: frozenset[str]) -> None:
         """Grant one further `Fetched`, of at most `max_batch` records, to each partition named that has no grant yet.
@@ -67,7 +72,7 @@ class Edges(Protocol):
     def reader(
         self,
         *,
-        topic: str,
+        topics: Topics,
         group: str,
         task_index: int,
         task_count: int,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
@@ -95,3 +96,14 @@ def positive(value: Any) -> None:
     """Check: a whole number above 0."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError("give a whole number above 0")
+
+
+def topics_setting(value: Any) -> None:
+    """Check: the topics of a spout."""
+    if isinstance(value, re.Pattern):
+        return
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(each, str) and each for each in names):
+        raise ValueError('give a topic, several as ["orders", "returns"], or a pattern as re.compile("orders-.*")')
+    if len(set(names)) < len(names):
+        raise ValueError("a topic is named twice")

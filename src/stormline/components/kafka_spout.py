@@ -11,7 +11,7 @@ import streamparse
 from stormline.components.dead_letters import DeadLetters
 from stormline.components.decoding import Decoder
 from stormline.components.host import Host
-from stormline.components.hosted import Hosted, positive, record_schema, required, text
+from stormline.components.hosted import Hosted, positive, record_schema, required, text, topics_setting
 from stormline.components.offsets import Offsets
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.start import EARLIEST, Start, positions, start_ms, start_setting
@@ -25,6 +25,7 @@ from stormline.core.record import Origin, Record
 from stormline.core.requests import Ended, Ends, Reply
 from stormline.core.source import Limits, Source
 from stormline.core.status import Status
+from stormline.core.topics import Topics
 
 PROGRESS_EVERY_MS = 200
 BATCHES_A_FETCH = 8
@@ -37,13 +38,13 @@ SKIPPED = "passed over with `sparse dlq skip`"
 
 
 class KafkaSpout(Hosted, streamparse.Spout):
-    """Reads a topic whose values are all of one schema: JSON, msgpack, text, bytes, or what a method `decode` reads.
+    """Reads topics whose values are all of one schema: JSON, msgpack, text, bytes, or what a method `decode` reads.
 
     Key, headers, timestamp and origin of a record are fields of the schema that say so (`FromKafka`).
     """
 
     settings: ClassVar[dict[str, Any]] = {
-        "topic": text,
+        "topic": topics_setting,
         "schema": record_schema,
         "value": value_setting,
         "start": start_setting,
@@ -57,13 +58,15 @@ class KafkaSpout(Hosted, streamparse.Spout):
         "span": positive,
     }
 
-    topic: str
+    topic: Topics
+    """The topic; several topics; or a pattern (`re.compile`), which stands for all that match it as a whole, at any
+    time."""
     schema: type[Record]
     value: str = "json"
     """What the values are: "json", "msgpack", or "text" or "bytes", which fill the one field of the schema."""
     start: Start = EARLIEST
     """Where to start in a partition without a committed offset: "earliest", "latest", a time (datetime or ISO 8601), or
-    offsets by partition number; "committed": nowhere, stop."""
+    offsets by partition (`{0: 1200}`, `{"orders/0": 1200}`); "committed": nowhere, stop."""
     event_time: str | None = None
     """The field that holds the event time; None: the timestamp of the Kafka record."""
     out_of_order: str = "0s"
@@ -113,7 +116,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._dead = DeadLetters(host)
         self._store = host.edges.store(app=conf["stormline.app"], post=host.post)
         self._reader = host.edges.reader(
-            topic=self.topic,
+            topics=self.topic,
             group=conf["stormline.app"],
             task_index=tasks.index(context.task),
             task_count=len(tasks),
@@ -135,7 +138,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._told = Told() if conf.get("stormline.tracked") else None
         self._topics: dict[str, dict[int, str]] = {}
         """Topic -> partition number -> its identity."""
-        self._entered = self._active = False
+        self._assigned = self._entered = self._active = False
         self._asking: set[str] = set()
         """Topics of a bounded input whose ends are asked for or known."""
         self._unpinned: set[str] = set()
@@ -217,9 +220,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _on_event(self, event: ReaderEvent) -> None:
         match event:
             case Assigned():
-                # Faults of `start` are told before the store is asked.
-                positions(self.host.context.component, self.start, event, new=self._entered)
-                self._offsets.enter(event, partial(self._enter, event))
+                found = positions(self.host.context.component, self.start, event, new=self._assigned)
+                self._assigned = True
+                self._offsets.enter(event, partial(self._enter, event, found))
             case Fetched():
                 self._take(event)
             case Committed():
@@ -232,11 +235,10 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._trouble = event.message
                 self._offsets.not_committed()
 
-    def _enter(self, assigned: Assigned, starts: dict[str, int]) -> None:
+    def _enter(self, assigned: Assigned, found: dict[str, int], starts: dict[str, int]) -> None:
         """The partitions, those of the beginning or new ones, may be read."""
         now_ms = self.host.now_ms()
         self._source.partition_count = assigned.partition_count
-        found = positions(self.host.context.component, self.start, assigned, new=self._entered)
         for each in assigned.standings:
             at = found[each.partition]
             self._source.assign(each.partition, at, each.log_end, now_ms, starts.get(each.partition, 0))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stormline.core.requests import Request
+from stormline.core.topics import Topics, named
 
 if TYPE_CHECKING:
     from stormline.connectors.kafka_reader import KafkaReader
@@ -28,7 +29,7 @@ class ServerEdges:
     def reader(
         self,
         *,
-        topic: str,
+        topics: Topics,
         group: str,
         task_index: int,
         task_count: int,
@@ -42,7 +43,7 @@ class ServerEdges:
 
         return KafkaReader(
             brokers=self._brokers,
-            topic=topic,
+            topic=named(topics)[0],
             group=group,
             task_index=task_index,
             task_count=task_count,

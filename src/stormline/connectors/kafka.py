@@ -8,7 +8,7 @@ import base64
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,6 +26,7 @@ from kafka.errors import (
 from kafka.net import KafkaNetClient
 
 from stormline.core.errors import ServerError
+from stormline.core.topics import Topics, reads
 
 # kafka-python logs each attempt to connect as warnings and errors, several lines a second while a broker is away. What
 # matters of it is reported by the connectors, once. A level that the user has set stays.
@@ -129,13 +130,12 @@ def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> N
         _wait(lambda: topic not in admin.list_topics(), timeout_ms, f"topic {topic} is still there")
 
 
-def reset_group(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: int = TIMEOUT_MS) -> None:
+def reset_group(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Forget the offsets that the group has committed for these topics. Raises ServerError."""
-    wanted = set(topics)
     with _admin(brokers, f"reset the offsets of group {group}", timeout_ms) as admin:
         try:
             committed = admin.list_group_offsets({group: None})[group]
-            ours = [partition for partition in committed if partition.topic in wanted]
+            ours = [partition for partition in committed if reads(topics, partition.topic)]
             results = admin.delete_group_offsets(group, ours) if ours else {}
         except GroupIdNotFoundError:
             return
@@ -146,11 +146,11 @@ def reset_group(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: 
             raise ServerError(f"Kafka did not reset the offsets of group {group}: {', '.join(sorted(refused))}")
 
 
-def backlog(brokers: str, group: str, topics: Iterable[str], *, timeout_ms: int = TIMEOUT_MS) -> int:
+def backlog(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> int:
     """Offsets of these topics that the group has not committed, and are still there; a topic that does not exist has
     none. Raises ServerError."""
     with _admin(brokers, f"ask how far group {group} is", timeout_ms) as admin:
-        wanted = sorted(set(topics) & set(admin.list_topics()))
+        wanted = sorted(name for name in admin.list_topics() if reads(topics, name))
         partitions = [
             TopicPartition(topic["name"], each["partition_index"])
             for topic in (admin.describe_topics(wanted) if wanted else ())

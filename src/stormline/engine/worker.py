@@ -283,7 +283,7 @@ class Worker:
             due_ms = component.due_ms
             if due_ms is not None and due_ms < self._timers.earliest_ms:
                 self._timers.earliest_ms = due_ms
-            if emitted or self._mail or self._vacant:
+            if emitted or self._mail or self._vacant or self._reactor.posted:
                 return True
         return False
 

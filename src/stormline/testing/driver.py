@@ -14,7 +14,7 @@ functions do with a clock or chance of their own (see `assert_deterministic`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ from stormline.core.events import Unsent
 from stormline.core.record import Record
 from stormline.core.slot import key_text
 from stormline.core.status import Status
+from stormline.core.topics import named
 from stormline.engine.deployment import Deployment
 from stormline.engine.topology import read_topology
 from stormline.engine.worker import Worker
@@ -53,6 +54,7 @@ class Driver:
     `tried`: a `Topology` class, or one bolt class; for a bolt, `schema` (and `event_time`, a field) say what it is fed,
     on the topic `input`. `partitions`: of each topic. `seed`: where Storm promises no order, draw one, the same for the
     same seed. `bounded`: the input has an end, which `end()` names; idle time-outs are off then, as in every such run.
+    `topics`: those that a spout with a pattern finds at the start.
 
     Names of topics and components may be left out where there is only one, or one that has results.
     """
@@ -67,6 +69,7 @@ class Driver:
         partitions: int = 1,
         seed: int | None = None,
         bounded: bool = True,
+        topics: Sequence[str] = (),
     ) -> None:
         self.clock = ManualClock()
         self.log = Log()
@@ -78,7 +81,8 @@ class Driver:
         whole = issubclass(tried, streamparse.Topology)
         self._topology = tried if whole else topology_of(tried, schema, event_time, out_of_order)
         specs: list[Any] = self._topology.specs  # type: ignore[attr-defined]
-        self.topics: list[str] = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
+        read = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSpout)]
+        self.topics: list[str] = [*dict.fromkeys(name for each in read for name in named(each)), *topics]
         """The topics that the topology reads."""
         sinks = [s.component_cls.topic for s in specs if issubclass(s.component_cls, KafkaSink)]
         for topic in self.topics + sinks:
@@ -145,6 +149,13 @@ class Driver:
         while (steps is None or done < steps) and self._engine.step():
             done += 1
         return done
+
+    def create_topic(self, topic: str, partitions: int) -> None:
+        """While it runs: a topic that a pattern may find, or further partitions of one."""
+        self.log.create(topic, partitions)
+        if topic not in self.topics:
+            self.topics.append(topic)
+        self.run()
 
     def advance(self, duration: str | timedelta) -> None:
         """Let wall time pass from one timer to the next: flushes, acks, claims and commits come with it."""

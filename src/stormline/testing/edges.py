@@ -12,6 +12,7 @@ from typing import Any
 
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Standing, Unsent
 from stormline.core.requests import Reply, Request
+from stormline.core.topics import Topics, chosen
 from stormline.testing.log import Log
 from stormline.testing.store import MemoryStore
 
@@ -41,7 +42,7 @@ class LogReader:
         self,
         log: Log,
         *,
-        topic: str,
+        topics: Topics,
         task_index: int,
         task_count: int,
         max_batch: int,
@@ -50,34 +51,48 @@ class LogReader:
         on_event: Callable[[ReaderEvent], None],
         post: Post,
     ) -> None:
-        self._log, self._topic, self._max_batch = log, topic, max_batch
+        self._log, self._topics, self._max_batch = log, topics, max_batch
+        self._task_index, self._task_count, self._start_ms = task_index, task_count, start_ms
         self._on_event, self._post = on_event, post
         self._granted: set[str] = set()
         self._positions: dict[str, int] = {}
-        first = zlib.crc32(topic.encode())
-        numbers = range(len(log.topics[topic]))
-        mine = [number for number in numbers if (first + number) % task_count == task_index]
-        self._numbers = {f"{topic}/{number}": number for number in mine}
-        log.listen(lambda: post(self._deliver))
-        standings = tuple(
-            Standing(
-                name,
-                topic,
-                number,
-                log.committed.get(name),
-                log.beginning(topic, number),
-                log.end(topic, number),
-                None if start_ms is None else log.since(topic, number, start_ms),
-            )
-            for name, number in self._numbers.items()
-        )
-        self._tell(Assigned(standings, len(numbers)))
+        self._found: dict[str, tuple[str, int]] = {}
+        self._count = 0
+        log.listen(lambda: post(self._look))
+        self._look()
+
+    def _look(self) -> None:
+        """Take up partitions that are there now, and deliver."""
+        places = [
+            (topic, number)
+            for topic in chosen(self._topics, self._log.topics)
+            for number in range(len(self._log.topics[topic]))
+        ]
+        if len(places) > self._count:
+            self._count = len(places)
+            mine = {
+                f"{topic}/{number}": (topic, number)
+                for topic, number in places
+                if (zlib.crc32(topic.encode()) + number) % self._task_count == self._task_index
+            }
+            fresh = {name: place for name, place in mine.items() if name not in self._found}
+            self._found.update(fresh)
+            begun = frozenset(name.rpartition("/")[0] for name in self._log.committed)
+            standings = tuple(self._standing(name, *place) for name, place in fresh.items())
+            self._tell(Assigned(standings, len(places), begun))
+        self._deliver()
+
+    def _standing(self, name: str, topic: str, number: int) -> Standing:
+        log = self._log
+        since = None if self._start_ms is None else log.since(topic, number, self._start_ms)
+        beginning, end = log.beginning(topic, number), log.end(topic, number)
+        return Standing(name, topic, number, log.committed.get(name), beginning, end, since)
 
     def _tell(self, event: ReaderEvent) -> None:
         self._post(lambda: self._on_event(event))
 
     def start(self, positions: Mapping[str, int]) -> None:
-        self._positions = dict(positions)
+        self._positions.update(positions)
 
     def want(self, partitions: frozenset[str]) -> None:
         self._granted |= partitions
@@ -85,15 +100,15 @@ class LogReader:
 
     def _deliver(self) -> None:
         for name in sorted(self._granted & self._positions.keys()):
-            number, position = self._numbers[name], self._positions[name]
-            found = self._log.read(self._topic, number, position, self._max_batch)
+            (topic, number), position = self._found[name], self._positions[name]
+            found = self._log.read(topic, number, position, self._max_batch)
             if not found:
                 continue
             self._granted.discard(name)
             self._positions[name] = found[-1].offset + 1
             offsets, times, keys, values, _ = zip(*found, strict=True)
             headers = [tuple(message.headers.items()) for message in found]
-            end = self._log.end(self._topic, number)
+            end = self._log.end(topic, number)
             self._tell(Fetched(name, offsets, times, keys, values, self._positions[name], end, headers))
 
     def commit(self, offsets: Mapping[str, int]) -> None:

@@ -56,7 +56,11 @@ class Log:
         self._listeners: list[Callable[[], None]] = []
 
     def create(self, topic: str, partitions: int) -> None:
-        self.topics.setdefault(topic, [[] for _ in range(partitions)])
+        """A topic, or further partitions of one."""
+        found = self.topics.setdefault(topic, [])
+        found.extend([] for _ in range(partitions - len(found)))
+        for listener in self._listeners:
+            listener()
 
     def append(
         self,

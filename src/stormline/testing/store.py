@@ -143,8 +143,8 @@ class MemoryStore:
                 return self._mark(request)
             case Try():
                 offset, times = self.tries.get(request.partition, (-1, 0))
-                again = times if offset == request.offset else 0
-                self.tries[request.partition] = (request.offset, again + 1)
+                if request.offset >= offset:
+                    self.tries[request.partition] = (request.offset, times + 1 if request.offset == offset else 1)
                 return Applied()
             case Skips():
                 return Skipping(frozenset(self.skips))
@@ -237,6 +237,7 @@ class MemoryStore:
                 self.commits[partition] = offset
         for partition in mark.well:
             self.starts.pop(partition, None)
+            self.tries.pop(partition, None)
         return Applied()
 
     def _halt(self, why: str) -> Refused:

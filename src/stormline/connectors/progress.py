@@ -1,0 +1,47 @@
+"""How far the spouts of an app are, and what holds them up, as Redis knows it; and the records to be passed over."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import redis
+
+from stormline.connectors.redis_commands import app_key
+from stormline.core.report import PartitionReport, decode
+
+
+class Progress(NamedTuple):
+    """By partition (`<topic>:<topic id>/<number>`)."""
+
+    commits: dict[str, int]
+    """What was marked before it was committed to Kafka."""
+    standings: dict[str, PartitionReport]
+    starts: dict[str, int]
+    """How many times in a row it was begun without getting on."""
+    tries: dict[str, tuple[int, int]]
+    """The offset of the record that was emitted alone last, and how many times."""
+    skips: list[str]
+    """Records to pass over, as `topic/partition/offset`."""
+
+
+def progress(client: redis.Redis, app: str) -> Progress:
+    """All of it at one time."""
+    pipeline = client.pipeline(transaction=True)
+    for name in ("commits", "standings", "starts", "tries", "skips"):
+        pipeline.hgetall(app_key(app, name))
+    commits, standings, starts, tries, skips = (
+        {field.decode(): value for field, value in found.items()} for found in pipeline.execute()
+    )
+    return Progress(
+        {name: int(offset) for name, offset in commits.items()},
+        {name: decode(told) for name, told in standings.items()},
+        {name: int(count) for name, count in starts.items()},
+        {name: (int(told.split()[0]), int(told.split()[1])) for name, told in tries.items()},
+        sorted(skips),
+    )
+
+
+def pass_over(client: redis.Redis, app: str, record: str) -> bool:
+    """Let this record (`topic/partition/offset`) be a dead letter without being looked at; False: that was said
+    before. A running spout hears of it within about a second of the record's next failure, others when they start."""
+    return bool(client.hset(app_key(app, "skips"), record, "1"))

@@ -1,0 +1,157 @@
+"""Records that kill the process: found over its deaths, named in the store, passed over when an operator says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stormline import FilterBolt, KafkaSpout, Record, Topology
+from stormline.core import report
+from stormline.testing import Driver
+
+KILLER = 77
+BROKEN = 5_555
+
+
+class Killed(BaseException):
+    """What a segmentation fault is to a process: no user code and no component catches it."""
+
+
+class Line(Record):
+    n: int
+
+
+def driver(*, in_decode: bool = False) -> Any:
+    """A bolt, or the spout's own decoder, that dies of one record; what the bolt has seen is kept over the deaths."""
+    seen: list[int] = []
+
+    def keep(self: Any, line: Line) -> bool:
+        if line.n == KILLER:
+            raise Killed
+        if line.n == BROKEN:
+            raise ValueError(line.n)
+        seen.append(line.n)
+        return True
+
+    def decode(self: Any, raw: bytes) -> Line:
+        if raw == b'{"n":%d}' % KILLER:
+            raise Killed
+        return Line(int(raw[5:-1]))
+
+    members: dict[str, Any] = {"topic": "t", "schema": Line} | ({"decode": decode} if in_decode else {})
+    spout: Any = type("Spout", (KafkaSpout,), members)
+    bolt: Any = type("Bolt", (FilterBolt,), {"keep": keep})
+    parts: dict[str, Any] = {"spout": spout.spec()}
+    parts["bolt"] = bolt.spec(inputs=[parts["spout"]])
+    tried: Any = Driver(type(Topology)("Tried", (Topology,), parts), bounded=False)
+    tried.seen = seen
+    return tried
+
+
+def live_on(tried: Any, deaths: int) -> int:
+    """Start it again after each death, for at most so many; how many there were."""
+    for death in range(deaths):
+        try:
+            tried.crash()
+            tried.advance("30s")
+        except Killed:
+            continue
+        return death
+    return deaths
+
+
+def test_what_kills_the_process_is_found_alone_named_and_passed_over() -> None:
+    """
+    After a handful of deaths all before it is done, and the store knows which record went out alone each time. Passed
+    over, it is a dead letter with its offset, and everything behind it is read.
+    """
+    tried = driver()
+    for n in range(300):
+        tried.send({"n": n}, run=False)
+    assert 12 == live_on(tried, 12)
+    assert set(range(KILLER)) == set(tried.seen)
+    offset, times = tried.store.tries["t/0"]
+    assert KILLER == offset
+    assert times >= 3
+
+    tried.store.skips.add(f"t/0/{KILLER}")
+    assert 0 == live_on(tried, 1)
+    assert set(range(300)) - {KILLER} == set(tried.seen)
+    assert {"t/0": 300} == tried.committed
+    (letter,) = tried.dead_letters("t")
+    assert (f"t/0/{KILLER}", b'{"n":77}') == (letter.origin, letter.value)
+    assert "sparse dlq skip" in letter.reason
+
+
+def test_what_kills_the_decoder_is_passed_over_before_it_is_decoded() -> None:
+    """
+    It was never emitted, so no failure could tell of it; the record is left as it came.
+    """
+    tried = driver(in_decode=True)
+    for n in range(70, 90):
+        tried.send({"n": n}, run=False)
+    assert 4 == live_on(tried, 4)
+    tried.store.skips.add("t/0/7")
+    assert 0 == live_on(tried, 1)
+    assert (set(range(70, 90)) - {KILLER}, {"t/0": 20}) == (set(tried.seen), tried.committed)
+    assert [("t/0/7", b'{"n":77}')] == [(each.origin, each.value) for each in tried.dead_letters("t")]
+
+
+def test_starts_without_news_are_no_deaths() -> None:
+    """
+    A spout that is started again and again with nothing to read goes its usual way when something comes.
+    """
+    tried = driver()
+    tried.send({"n": 1})
+    tried.advance("3s")
+    for _ in range(9):
+        tried.crash()
+        tried.advance("3s")
+    assert {} == tried.store.starts
+
+    for n in range(2, 10):
+        tried.send({"n": n}, run=False)
+    tried.crash()
+    assert list(range(1, 10)) == tried.seen
+
+
+def test_a_start_that_gets_on_is_the_last_one_counted() -> None:
+    """
+    Three deaths of another cause, and then all is well: the next start is the first one again.
+    """
+    tried = driver()
+    for n in range(10):
+        tried.send({"n": n}, run=False)
+    tried.store.down = True
+    tried.store.starts["t/0"] = 2
+    tried.crash()
+    tried.store.down = False
+    tried.advance("30s")
+    assert {"t/0": 10} == tried.committed
+    for n in range(2_000):
+        tried.send({"n": 100 + n}, run=False)
+    tried.advance("30s")
+    assert {} == tried.store.starts
+
+
+def test_what_holds_a_partition_is_told_with_its_failures() -> None:
+    """
+    First and last offset of the batch, how many records, how often it failed; nothing once it got through.
+    """
+    tried = driver()
+    tried.send({"n": 1})
+    tried.advance("2s")
+    told = report.decode(tried.store.standings["t/0"])
+    assert (1, 1, 1, None) == (told.frontier, told.position, told.log_end, told.held_by)
+
+    tried.log.max_bytes = 1  # not even its dead letter can be written
+    for n in (BROKEN, 3):
+        tried.send({"n": n})
+    tried.advance("2m")
+    told = report.decode(tried.store.standings["t/0"])
+    assert (1, 3, (1, 1), 1) == (told.frontier, told.position, told.held_by, told.records)
+    assert told.failures >= 2
+
+    tried.log.max_bytes = 1_000
+    tried.advance("2m")
+    told = report.decode(tried.store.standings["t/0"])
+    assert (3, None, 0) == (told.frontier, told.held_by, told.failures)
