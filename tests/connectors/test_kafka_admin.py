@@ -10,11 +10,11 @@ from kafka_connector_parts import broker_fixture, produce, records_of, topic_fix
 
 from stormline.connectors.kafka import (
     ClientMaker,
-    backlog,
     client_settings,
     delete_topic,
     ensure_topic,
     partition_name,
+    places,
     reset_group,
 )
 from stormline.core.errors import ServerError
@@ -113,16 +113,20 @@ def test_the_identity_of_a_partition_changes_with_the_topic():
     assert partition_name("t", None, 3) == partition_name("t", uuid.UUID(int=0), 3) == "t/3"
 
 
+def behind(brokers, topics):
+    return sum(each.behind for each in places(brokers, "readers", topics))
+
+
 def test_the_backlog_is_what_is_there_and_not_committed(broker, topic):
     """All of a group that has committed nothing; less by what is committed; none of a topic that does not exist."""
     ensure_topic(broker.address, topic, 2)
     produce(broker, topic, 0, [b"a", b"b", b"c"])
     produce(broker, topic, 1, [b"d"])
-    assert backlog(broker.address, "readers", [topic, "no-such-topic"]) == 4
+    assert behind(broker.address, [topic, "no-such-topic"]) == 4
 
     consumer = KafkaConsumer(bootstrap_servers=broker.address, group_id="readers", enable_auto_commit=False)
     consumer.assign([TopicPartition(topic, 0)])
     consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(2, "", -1)})
     consumer.close()
-    assert backlog(broker.address, "readers", [topic]) == 2
-    assert backlog(broker.address, "readers", ["no-such-topic"]) == 0
+    assert behind(broker.address, [topic]) == 2
+    assert behind(broker.address, ["no-such-topic"]) == 0

@@ -40,6 +40,7 @@ from stormline.core.requests import (
     Request,
     Skips,
     Stage,
+    Tried,
     Try,
     Unknown,
     WindowChange,
@@ -317,7 +318,7 @@ def test_a_lost_mark_halts_the_app(ask: Ask) -> None:
 
 def test_starts_without_progress_are_counted_until_a_partition_gets_on(ask: Ask) -> None:
     """
-    Only of partitions that have something to read; a mark that says so begins again, and forgets what was tried.
+    Only of partitions that have something to read; after a mark that says so it is the first start again.
     """
     enter = Enter("spout", 2, {}, ("t/0", "t/1"), ("t/0",))
     assert [1, 2] == [ask(enter).starts["t/0"] for _ in range(2)]  # type: ignore[union-attr]
@@ -328,23 +329,34 @@ def test_starts_without_progress_are_counted_until_a_partition_gets_on(ask: Ask)
     assert Entered({}, frozenset()) == ask(Enter("spout", 2, {}, ("t/0", "t/1")))
 
 
-def test_what_is_tried_alone_and_where_partitions_stand_is_read_back(url: str, on_redis: Ask) -> None:
+def test_one_record_at_a_time_is_out_alone_and_to_blame_if_its_task_comes_again(url: str, on_redis: Ask) -> None:
     """
-    The record tried last and how often; those before it are tried again on the way back to it, and change nothing.
+    Only the task that has it may name the next, or none; whoever enters with its partition finds that it died.
     """
-    for offset in (6, 7, 6, 7, 7):
-        on_redis(Try("t:x/0", offset))
-    on_redis(Report({"t:x/0": report.encode(STANDING)}))
+    granted = [on_redis(Try(owner, p, 7)) for owner, p in (("a", "t:x/0"), ("b", "t:x/1"), ("b", ""), ("a", "t:x/2"))]
+    assert [Tried(True), Tried(False), Tried(False), Tried(True)] == granted
     with connect(url) as client:
-        assert {"t:x/0": (7, 3)} == progress(client, "app").tries
-        assert {"t:x/0": STANDING} == progress(client, "app").standings
-        assert frozenset() == on_redis(Skips()).records  # type: ignore[union-attr]
+        on_redis(Enter("spout", 3, {}, ("t:x/0", "t:x/1")))
+        assert {} == progress(client, "app").blamed
+        for _ in range(2):
+            on_redis(Enter("spout", 3, {}, ("t:x/2",)))
+        assert {("t:x/2", 7): 1} == progress(client, "app").blamed
+    assert Tried(True) == on_redis(Try("b", "t:x/1", 3))
+    assert [Tried(True), Tried(True)] == [on_redis(Try("b")), on_redis(Try("c", "t:x/0", 3))]
+
+
+def test_where_partitions_stand_and_what_is_passed_over_is_read_back(url: str, on_redis: Ask) -> None:
+    """
+    The report of a partition; and a record is passed over once, however often that is said.
+    """
+    on_redis(Report({"t:x/0": report.encode(STANDING)}))
+    on_redis(Mark({"t:x/0": 8}, {}))
+    with connect(url) as client:
         assert pass_over(client, "app", "t/0/7")
         assert not pass_over(client, "app", "t/0/7")
-        assert {"t/0/7"} == on_redis(Skips()).records  # type: ignore[union-attr]
-    on_redis(Mark({"t:x/0": 8}, {}, ("t:x/0",)))
-    with connect(url) as client:
-        assert ({}, {"t:x/0": 8}) == (progress(client, "app").tries, progress(client, "app").commits)
+        found = progress(client, "app")
+    assert ({"t:x/0": 8}, {"t:x/0": STANDING}, ["t/0/7"]) == (found.commits, found.standings, found.skips)
+    assert {"t/0/7"} == on_redis(Skips()).records  # type: ignore[union-attr]
 
 
 def test_an_input_without_end_has_none(ask: Ask) -> None:

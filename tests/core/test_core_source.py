@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stormline.core.batch import Rows
-from stormline.core.careful import FOR_OFFSETS
+from stormline.core.careful import FOR_BATCHES
 from stormline.core.frontier import Frontier
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.source import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS, WAIT_FOR_MS, Emission, Limits, Source
@@ -358,14 +358,17 @@ def test_a_partition_that_was_begun_again_and_again_goes_in_small_pieces() -> No
 
     made = Source("s", 1, "me", Limits())
     made.assign("p", 7, 10**9, 0, 6)
-    fill(made, "p", 7, [0] * 2_000)
-    for offset in range(7, 7 + FOR_OFFSETS):
+    made.assign("q", 0, 10**9, 0, 6)
+    fill(made, "p", 7, [1] * 2_000)
+    fill(made, "q", 0, [2] * 10)
+    for offset in range(7, 7 + FOR_BATCHES):
         assert made.next(0) is None
         assert ("p", offset) == made.to_try
         made.tried("p")
         alone = emit(made)
-        assert [offset] == alone.records.offsets
+        assert ("p", [offset]) == (alone.partition, alone.records.offsets)
         assert made.to_try is None
         made.ack(alone.message_id)
-    assert not made.is_careful("p")
+    assert {"q"} == made.careful
     emit(made)
+    assert ("q", 0) == made.to_try

@@ -14,6 +14,8 @@ from stormline.cli import (
     bench,
     cluster,
     controls,
+    dlq,
+    explain,
     feed,
     listing,
     log_level,
@@ -95,7 +97,15 @@ def sparse(ctx: click.Context, debug: bool, project: Path | None) -> None:
     ctx.obj = (project or Path(os.getcwd())).resolve()
 
 
-_VERBS: list[Callable[..., Any]] = [run.run, feed.feed, results.results, resume.resume, reslot.reslot]
+_VERBS: list[Callable[..., Any]] = [
+    run.run,
+    feed.feed,
+    results.results,
+    resume.resume,
+    reslot.reslot,
+    explain.explain,
+    dlq.dlq,
+]
 _VERBS += [submit.submit, submit.jar, cluster.up, cluster.down, cluster.status, tests.test, bench.bench]
 _VERBS += [listing.list_, controls.kill, controls.activate, controls.deactivate, controls.rebalance, stats.stats]
 _VERBS += [tail.tail, tail.logs, tail.remove_logs, log_level.log_level, listing.worker_uptime, listing.slot_usage]

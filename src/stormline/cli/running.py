@@ -71,6 +71,8 @@ class Running:
         self._troubles: dict[str, str] = {}
         self._first_result_s: float | None = None
         self._check_at = 0.0
+        self.complete = False
+        """A bounded run came to its end."""
         self.cut_short = False
         """A signal ended a bounded run before its end."""
 
@@ -88,7 +90,8 @@ class Running:
             while not (self._stop.asked or self._complete() or (until_s is not None and time.monotonic() >= until_s)):
                 hosting.run(lambda: self._stop.asked, deadline_ms=self._clock.now_ms() + LOOK_EVERY_MS)
                 self._look()
-            if not self._complete():
+            self.complete = self._complete()
+            if not self.complete:
                 self.cut_short = self._bounded and self._stop.asked
                 self._screen.say(
                     "stopping: what is on its way is counted and committed first; Ctrl-C again stops at once"
@@ -184,14 +187,14 @@ class Running:
         }
         rows = sum(fed.rows for fed in self._feeding.fed)
         told = summary.accounts(self._last, inputs)
-        if self._bounded and not self.cut_short and not any(account.read for account in told):
+        if self.complete and not any(account.read for account in told):
             lines = ["", f"nothing new: all {rows:,} records of the feed were counted before (--fresh begins anew)"]
         else:
             lines = ["", *(account.told() for account in told), *summary.counted(self._last)]
         if self._hosting.deaths:
             lines.append(
                 f"{self._hosting.deaths} times a worker died and was started again: the lines above leave out what it "
-                "had told of itself; the results hold everything"
+                "had told of itself; the results hold everything. `sparse explain` knows what is in the way"
             )
         shown_ = summary.sections(self._results, self._loaded.sections, self._loaded.topology)
         first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "

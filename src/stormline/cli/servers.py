@@ -97,6 +97,26 @@ def stored(project: Project, env: Environment, on_wait: Callable[[str], None]) -
         yield connect(servers.redis_url)
 
 
+@contextmanager
+def beside(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Servers]:
+    """Kafka and Redis of a run that is under way, or the embedded ones started for a moment. Raises as `both`."""
+    require_both(env)
+    if EMBEDDED not in (env.kafka, env.redis):
+        with both(project, env, on_wait) as servers:
+            yield servers
+        return
+    env = found_here(env)
+    from stormline.embedded.servers import EmbeddedServers
+
+    with EmbeddedServers.attach_or_start(
+        project.state, redis_server=env.redis_server, redis_only=env.kafka != EMBEDDED, on_wait=on_wait
+    ) as servers:
+        kafka = servers.kafka if env.kafka == EMBEDDED else env.kafka
+        redis_url = servers.redis_url if env.redis == EMBEDDED else env.redis
+        assert kafka is not None and redis_url is not None  # noqa: PT018 - `require_both`
+        yield Servers(kafka, redis_url, list)
+
+
 def probe_redis(url: str, env: Environment) -> None:
     """Raises ServerError if it does not answer."""
     from redis import RedisError

@@ -72,14 +72,18 @@ class Submission:
         """Whether no first ack is to be waited for: it is inactive, or all records in Kafka are counted."""
         from stormline.cli.run import topics
         from stormline.cli.servers import found_here
-        from stormline.connectors.kafka import backlog
+        from stormline.connectors.kafka import places
 
         if not self._said.active:
             return True
         read = topics(self._plan.loaded)
         brokers = found_here(self._plan.env).kafka
         try:
-            return bool(read) and brokers is not None and backlog(brokers, self._plan.app, read) == 0
+            return (
+                bool(read)
+                and brokers is not None
+                and not any(each.behind for each in places(brokers, self._plan.app, read))
+            )
         except ServerError as error:  # a young cluster has no coordinator of the group yet
             if not error.retriable:
                 raise

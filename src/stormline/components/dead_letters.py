@@ -79,6 +79,7 @@ class DeadLetters:
             ("traceback", "".join(traceback.format_exception(error)).encode() if error is not None else b""),
             ("origin", str(origin).encode()),
             ("attempts", str(attempts).encode()),
+            ("app", str(self._host.context.conf["stormline.app"]).encode()),
         ]
         self.waiting += 1
         self._send(_Letter(f"{topic}.dead", key or str(origin).encode(), raw, headers, CUTS), settled)

@@ -11,13 +11,15 @@ from stormline.components.edges import Store
 from stormline.components.host import Host
 from stormline.core.errors import Died
 from stormline.core.events import Assigned
-from stormline.core.requests import Applied, Enter, Entered, Mark, Refused, Reply, Report, Skipping, Skips, Try
+from stormline.core.requests import Applied, Enter, Entered, Mark, Refused, Reply, Report, Skipping, Skips, Tried, Try
 from stormline.core.source import Source
 
 COMMIT_EVERY_MS = 1000
 COMMIT_AFTER_MS = 100
 """A task that has caught up, with all of it acked, commits so soon after the last time."""
 RETRY_AFTER_MS = 500
+TRY_AGAIN_MS = 50
+"""After a record of another task was found to be out alone."""
 LOOK_AGAIN_MS = 5_000
 """Whether a halt is over."""
 
@@ -45,7 +47,7 @@ class Offsets:
         self._committing: dict[str, int] | None = None
         self._starts: dict[str, int] = {}
         self._failed = 0
-        self._trying: tuple[str, int] | None = None
+        self._asking_to_try = self._trying = False
         self._next_commit_ms = host.now_ms()
         self._retries: list[tuple[int, Callable[[], None]]] = []
         self.halted: str | None = None
@@ -90,7 +92,9 @@ class Offsets:
         to pass a record over.
         """
         now_ms, source = self._host.now_ms(), self._source
-        quiet = source.caught_up and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
+        quiet = (
+            source.caught_up or source.careful
+        ) and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
         if self.halted or not (soon or now_ms >= self._next_commit_ms or quiet or (source.ended and not self.settled)):
             return
         self._next_commit_ms = now_ms + COMMIT_EVERY_MS
@@ -99,7 +103,7 @@ class Offsets:
             return
         self._failed = source.failed
         self._committing = frontiers
-        well = tuple(p for p in frontiers if p in self._starts and not source.is_careful(p))
+        well = tuple(p for p in frontiers if p in self._starts and p not in source.careful)
         mark = Mark(frontiers or dict(self._known), dict(self._known), well)
         self._store.submit([mark, Report(source.report(now_ms)), Skips()], partial(self._on_marked, well))
 
@@ -143,18 +147,22 @@ class Offsets:
     def try_alone(self) -> None:
         """Let the store know which record is emitted alone next, where that is called for; then it may go."""
         wanted = self._source.to_try
-        if wanted is not None and self._trying is None and not self.halted:
-            self._trying = wanted
-            self._store.submit([Try(*wanted)], partial(self._on_tried, wanted[0]))
+        if self.halted or self._asking_to_try or not (wanted or (self._trying and not self._source.is_alone_out)):
+            return
+        self._asking_to_try = True
+        owner = self._source.incarnation
+        request = Try(owner) if wanted is None else Try(owner, *wanted)
+        self._store.submit([request], partial(self._on_tried, wanted))
 
-    def _on_tried(self, partition: str, replies: Sequence[Reply]) -> None:
+    def _on_tried(self, wanted: tuple[str, int] | None, replies: Sequence[Reply]) -> None:
         (reply,) = replies
-        if isinstance(reply, Applied):
-            self._trying = None
-            self._source.tried(partition)
-        elif self._trying is not None:
-            again = partial(self._store.submit, [Try(*self._trying)], partial(self._on_tried, partition))
-            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, again))
+        self._asking_to_try = False
+        if isinstance(reply, Tried) and reply.granted:
+            self._trying = wanted is not None
+            if wanted is not None:
+                self._source.tried(wanted[0])
+        else:
+            self._retries.append((self._host.now_ms() + TRY_AGAIN_MS, self.try_alone))
 
     # time
 
@@ -168,7 +176,8 @@ class Offsets:
     @property
     def due_ms(self) -> int | None:
         dues = [at_ms for at_ms, _ in self._retries]
-        if not self.halted and self._source.caught_up and self._uncommitted():
+        soon = self._source.caught_up or self._source.careful
+        if not self.halted and soon and self._uncommitted():
             dues.append(self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS)
         return min(dues, default=None)
 

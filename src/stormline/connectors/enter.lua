@@ -1,6 +1,6 @@
 -- A spout task's first word. Offsets are written here before they are committed to Kafka, so if Kafka has committed more
 -- than is known here, Redis has lost data: the app halts instead of going on with holes.
--- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run  {app}:starts  {app}:skips
+-- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run  {app}:starts  {app}:skips  {app}:trying  {app}:blamed
 -- ARGV  spout, partition count, how many partitions the task has, their names, how many of them have something to read,
 --       their names, then partition and committed offset in turn
 -- Returns how often in a row these were begun without getting on, and the records to pass over.
@@ -42,6 +42,14 @@ for i = 5 + names + behind, #ARGV, 2 do
 end
 local count = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 redis.call('HSET', KEYS[2], ARGV[1], math.max(count, tonumber(ARGV[2])))
+local trying = redis.call('HGET', KEYS[7], 'partition')
+for i = 4, 3 + names do
+  if trying == ARGV[i] then -- it was out alone, and the task that had emitted it is gone
+    local record = trying .. '/' .. redis.call('HGET', KEYS[7], 'offset')
+    redis.call('HINCRBY', KEYS[8], record, 1)
+    redis.call('DEL', KEYS[7])
+  end
+end
 local starts = {}
 for i = 5 + names, 4 + names + behind do
   starts[#starts + 1] = redis.call('HINCRBY', KEYS[5], ARGV[i], 1)

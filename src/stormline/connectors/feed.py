@@ -4,13 +4,15 @@ Rows go to partitions by the hash of their key, as every Kafka client does it, t
 there in the source's order. So the log itself says how far the feed has come: a partition that ends at offset n holds
 the first n of its rows. Each record carries the number of its row in the header `row`; at the start the last record of
 each partition must carry the number that this source gives it, else the topic holds something else: the feed refuses.
+Dead letters that were sent again (`sparse dlq replay`) are known by their header, and are no rows.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from kafka.partitioner.default import murmur2
 
 from stormline.connectors.feed_file import Content
 from stormline.connectors.feed_settings import FeedSettings
-from stormline.connectors.kafka import FED, ClientMaker, client_settings, ensure_topic, reason, unreachable
+from stormline.connectors.kafka import FED, REPLAYED, ClientMaker, client_settings, ensure_topic, reason, unreachable
 from stormline.connectors.kafka_appender import Appender
 from stormline.core.errors import ServerError, StateError
 
@@ -92,14 +94,14 @@ class Feed:
         def partition_of(number: int, key: bytes | None) -> int:
             return number % count if key is None else hashed(key)
 
-        ends = self._where_it_stopped(content, partition_of)
-        there = sum(ends.values())
+        ends, left = self._where_it_stopped(content, partition_of)
+        there = sum(left.values())
         if there == content.total:
             return Fed(content.total, 0, ends)
         appender = Appender(self._brokers, settings.topic, ends, header=b"row")
         try:
             waiting: dict[int, list[tuple[int, bytes | None, bytes, bytes]]] = {number: [] for number in ends}
-            sizes, left = dict.fromkeys(ends, 0), dict(ends)
+            sizes, before = dict.fromkeys(ends, 0), sum(ends.values()) - there
             pace = None if self._rate is None else _Pace(self._rate)
 
             def send(partition: int) -> None:
@@ -107,7 +109,7 @@ class Feed:
                     appender.append(partition, waiting[partition])
                     waiting[partition], sizes[partition] = [], 0
                     if on_progress is not None:
-                        on_progress(sum(appender.ends.values()), content.total)
+                        on_progress(sum(appender.ends.values()) - before, content.total)
 
             for row in content.rows():
                 partition = partition_of(row.number, row.key)
@@ -131,31 +133,72 @@ class Feed:
             appender.finish()
         finally:
             appender.close()
-        return Fed(content.total, sum(appender.ends.values()) - there, appender.ends)
+        return Fed(content.total, sum(appender.ends.values()) - before - there, appender.ends)
 
-    def _where_it_stopped(self, content: Content, partition_of: Callable[[int, bytes | None], int]) -> dict[int, int]:
-        """Partition -> log end, checked against the source."""
-        ends, last_rows = self._log_ends()
-        if not any(ends.values()):
-            return ends
-        left = dict(ends)
+    def _where_it_stopped(
+        self, content: Content, partition_of: Callable[[int, bytes | None], int]
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        """Partition -> log end, and partition -> rows that are there, checked against the source."""
+        ends, last = self._log_ends()
+        rows = ends
+        if any(ends.values()) and self._wrong(content, partition_of, rows, last) is not None:
+            rows, last = self._rows_there(ends)
+            if (what := self._wrong(content, partition_of, rows, last)) is not None:
+                raise StateError(
+                    f"topic {self._settings.topic} does not hold the rows of {self._settings.source} and nothing else: "
+                    f"{what}. The source changed, or something else writes to the topic. Delete the topic (--fresh), "
+                    "or feed another one"
+                )
+        return ends, dict(rows)
+
+    def _wrong(
+        self,
+        content: Content,
+        partition_of: Callable[[int, bytes | None], int],
+        rows: Mapping[int, int],
+        last: Mapping[int, bytes | None],
+    ) -> str | None:
+        """Why so many rows of each partition, and these as the last ones, cannot come from this source."""
+        left = dict(rows)
         for number, key in enumerate(content.keys(), 1):
             partition = partition_of(number, key)
             left[partition] -= 1
-            if left[partition] == 0 and last_rows[partition] not in (None, b"%d" % number):
-                self._refuse(f"partition {partition} ends with row {last_rows[partition]!r}, not with row {number}")
+            if left[partition] == 0 and last[partition] not in (None, b"%d" % number):
+                return f"partition {partition} ends with row {last[partition]!r}, not with row {number}"
         if any(over > 0 for over in left.values()):
-            self._refuse("it holds more records than the source has rows")
-        return ends
-
-    def _refuse(self, what: str) -> None:
-        raise StateError(
-            f"topic {self._settings.topic} does not hold the rows of {self._settings.source} and nothing else: {what}. "
-            "The source changed, or something else writes to the topic. Delete the topic (--fresh), or feed another one"
-        )
+            return "it holds more records than the source has rows"
+        return None
 
     def _log_ends(self) -> tuple[dict[int, int], dict[int, bytes | None]]:
         """Partition -> log end, and the header `row` of its last record; None if retention has deleted it."""
+        with self._consumer() as (consumer, addresses):
+            ends = consumer.end_offsets(addresses, timeout_ms=ANSWER_MS)
+            begins = consumer.beginning_offsets(addresses, timeout_ms=ANSWER_MS)
+            last_rows: dict[int, bytes | None] = dict.fromkeys(range(self._settings.partitions))
+            starts = {address: ends[address] - 1 for address in addresses if ends[address] > begins[address]}
+            for address, record in _read(consumer, starts, ends):
+                last_rows[address.partition] = dict(record.headers).get("row", b"")
+            return {address.partition: end for address, end in ends.items()}, last_rows
+
+    def _rows_there(self, ends: Mapping[int, int]) -> tuple[dict[int, int], dict[int, bytes | None]]:
+        """The same without dead letters that were sent again, which are no further rows: all of the log is read."""
+        rows = dict(ends)
+        last_rows: dict[int, bytes | None] = dict.fromkeys(ends)
+        with self._consumer() as (consumer, addresses):
+            begins = consumer.beginning_offsets(addresses, timeout_ms=ANSWER_MS)
+            starts = {address: begins[address] for address in addresses if ends[address.partition] > begins[address]}
+            until = {address: ends[address.partition] for address in addresses}
+            for address, record in _read(consumer, starts, until):
+                headers = dict(record.headers)
+                if REPLAYED in headers:
+                    rows[address.partition] -= 1
+                else:
+                    last_rows[address.partition] = headers.get("row", b"")
+        return rows, last_rows
+
+    @contextmanager
+    def _consumer(self) -> Iterator[tuple[Any, list[Any]]]:
+        """With the addresses of the topic's partitions."""
         maker = ClientMaker()
         try:
             consumer: Any = KafkaConsumer(
@@ -166,27 +209,33 @@ class Feed:
                 auto_offset_reset="none",
                 metrics_enabled=False,
             )
-            addresses = [TopicPartition(self._settings.topic, number) for number in range(self._settings.partitions)]
-            ends = consumer.end_offsets(addresses, timeout_ms=ANSWER_MS)
-            begins = consumer.beginning_offsets(addresses, timeout_ms=ANSWER_MS)
-            last_rows: dict[int, bytes | None] = dict.fromkeys(range(self._settings.partitions))
-            unread = {address for address in addresses if ends[address] > begins[address]}
-            if unread:
-                consumer.assign(list(unread))
-            for address in unread:
-                consumer.seek(address, ends[address] - 1)
-            while unread:
-                fetched = consumer.poll(timeout_ms=ANSWER_MS)
-                if not fetched:
-                    raise KafkaTimeoutError("the last records were not read")
-                for address, records in fetched.items():
-                    last_rows[address.partition] = dict(records[0].headers).get("row", b"")
-                    consumer.pause(address)
-                    unread.discard(address)
-            return {address.partition: end for address, end in ends.items()}, last_rows
+            yield (
+                consumer,
+                [TopicPartition(self._settings.topic, number) for number in range(self._settings.partitions)],
+            )
         except KafkaTimeoutError as error:
             raise ServerError(f"topic {self._settings.topic}: {unreachable(self._brokers)}", retriable=True) from error
         except KafkaError as error:
             raise ServerError(f"topic {self._settings.topic} on {self._brokers}: {reason(error)}") from error
         finally:
             maker.close()
+
+
+def _read(consumer: Any, starts: Mapping[Any, int], ends: Mapping[Any, int]) -> Iterator[tuple[Any, Any]]:
+    """Each record of these partitions from its start to its end, with its partition."""
+    unread = set(starts)
+    if unread:
+        consumer.assign(list(unread))
+    for address, offset in starts.items():
+        consumer.seek(address, offset)
+    while unread:
+        fetched = consumer.poll(timeout_ms=ANSWER_MS)
+        if not fetched:
+            raise KafkaTimeoutError("the last records were not read")
+        for address, records in fetched.items():
+            for record in records:
+                if record.offset < ends[address]:
+                    yield address, record
+            if address in unread and records[-1].offset >= ends[address] - 1:
+                consumer.pause(address)
+                unread.discard(address)

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
@@ -36,6 +36,8 @@ if _client_log.level == logging.NOTSET:
 
 TIMEOUT_MS = 30_000
 POLL_S = 0.05
+REPLAYED = "replayed"
+"""The header of a record that was sent again by `sparse dlq replay`: the origin it had first."""
 FED = {"retention.ms": "-1"}
 """Of a topic that is fed: its records bear their event times, and Kafka's default deletes within minutes what is older
 than a week by them."""
@@ -120,6 +122,12 @@ def partition_count(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -
         return len(admin.describe_topics([topic])[0]["partitions"])
 
 
+def topic_names(brokers: str, *, timeout_ms: int = TIMEOUT_MS) -> list[str]:
+    """All topics that there are. Raises ServerError."""
+    with _admin(brokers, "list the topics", timeout_ms) as admin:
+        return list(admin.list_topics())
+
+
 def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Delete the topic, if it exists, with all its records, and wait until it is gone. Raises ServerError."""
     with _admin(brokers, f"delete topic {topic}", timeout_ms) as admin:
@@ -146,16 +154,30 @@ def reset_group(brokers: str, group: str, topics: Sequence[Topics], *, timeout_m
             raise ServerError(f"Kafka did not reset the offsets of group {group}: {', '.join(sorted(refused))}")
 
 
-def backlog(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> int:
-    """Offsets of these topics that the group has not committed, and are still there; a topic that does not exist has
-    none. Raises ServerError."""
+class Place(NamedTuple):
+    """Where a group is in one partition; offsets."""
+
+    topic: str
+    number: int
+    committed: int | None
+    first: int
+    end: int
+
+    @property
+    def behind(self) -> int:
+        """Offsets that are still there and not committed."""
+        return max(0, self.end - max(self.first, self.committed or 0))
+
+
+def places(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> list[Place]:
+    """By topic and number; a topic that does not exist has no partitions. Raises ServerError."""
     with _admin(brokers, f"ask how far group {group} is", timeout_ms) as admin:
         wanted = sorted(name for name in admin.list_topics() if reads(topics, name))
-        partitions = [
+        partitions = sorted(
             TopicPartition(topic["name"], each["partition_index"])
             for topic in (admin.describe_topics(wanted) if wanted else ())
             for each in topic["partitions"]
-        ]
+        )
         try:
             committed = admin.list_group_offsets({group: None})[group]
         except GroupIdNotFoundError:
@@ -164,10 +186,16 @@ def backlog(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: i
             admin.list_partition_offsets(dict.fromkeys(partitions, spec))
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         )
-        return sum(
-            max(0, end[each].offset - max(first[each].offset, committed[each].offset if each in committed else 0))
+        return [
+            Place(
+                each.topic,
+                each.partition,
+                committed[each].offset if each in committed else None,
+                first[each].offset,
+                end[each].offset,
+            )
             for each in partitions
-        )
+        ]
 
 
 @contextmanager

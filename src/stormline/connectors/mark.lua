@@ -1,5 +1,5 @@
 -- Offsets that are about to be committed to Kafka. If what this spout wrote last is gone or smaller, Redis has lost data.
--- KEYS  {app}:commits  {app}:halt  {app}:starts  {app}:tries
+-- KEYS  {app}:commits  {app}:halt  {app}:starts
 -- ARGV  how many partitions have got on since they were begun, their names, then partition, offset, what this spout wrote last (-1: nothing yet), and so on
 local halted = redis.call('GET', KEYS[2])
 if halted then
@@ -19,6 +19,5 @@ for i = 2 + well, #ARGV, 3 do
 end
 for i = 2, 1 + well do
   redis.call('HDEL', KEYS[3], ARGV[i])
-  redis.call('HDEL', KEYS[4], ARGV[i])
 end
 return 1

@@ -18,8 +18,8 @@ class Progress(NamedTuple):
     standings: dict[str, PartitionReport]
     starts: dict[str, int]
     """How many times in a row it was begun without getting on."""
-    tries: dict[str, tuple[int, int]]
-    """The offset of the record that was emitted alone last, and how many times."""
+    blamed: dict[tuple[str, int], int]
+    """Partition and offset -> how many times the process died while this record was out alone."""
     skips: list[str]
     """Records to pass over, as `topic/partition/offset`."""
 
@@ -27,16 +27,16 @@ class Progress(NamedTuple):
 def progress(client: redis.Redis, app: str) -> Progress:
     """All of it at one time."""
     pipeline = client.pipeline(transaction=True)
-    for name in ("commits", "standings", "starts", "tries", "skips"):
+    for name in ("commits", "standings", "starts", "blamed", "skips"):
         pipeline.hgetall(app_key(app, name))
-    commits, standings, starts, tries, skips = (
+    commits, standings, starts, blamed, skips = (
         {field.decode(): value for field, value in found.items()} for found in pipeline.execute()
     )
     return Progress(
         {name: int(offset) for name, offset in commits.items()},
         {name: decode(told) for name, told in standings.items()},
         {name: int(count) for name, count in starts.items()},
-        {name: (int(told.split()[0]), int(told.split()[1])) for name, told in tries.items()},
+        {(name.rpartition("/")[0], int(name.rpartition("/")[2])): int(count) for name, count in blamed.items()},
         sorted(skips),
     )
 

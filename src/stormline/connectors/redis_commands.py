@@ -1,7 +1,7 @@
 """How each request to the store becomes a command of Redis, and how the answer is read. Where keys live:
 
-`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app; `:starts`, `:tries`, `:skips`,
-`:standings` for what holds it up;
+`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app; `:starts`, `:trying`,
+`:blamed`, `:skips`, `:standings` for what holds it up;
 `{app:component:slot}:…` for a slot (see load.lua and flush.lua): one hash tag a slot, so Redis Cluster stays possible.
 """
 
@@ -33,6 +33,7 @@ from stormline.core.requests import (
     Request,
     Skipping,
     Skips,
+    Tried,
     Try,
     Unknown,
 )
@@ -79,16 +80,18 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
         case Flush():
             return ["EVALSHA", shas["flush"], 1, slot_tag(app, request.component, request.slot), *_flush_args(request)]
         case Enter():
-            keys = [app_key(app, name) for name in ("commits", "partitions", "halt", "run", "starts", "skips")]
+            parts = ("commits", "partitions", "halt", "run", "starts", "skips", "trying", "blamed")
+            keys = [app_key(app, name) for name in parts]
             offsets = [x for pair in request.committed.items() for x in pair]
             names = [len(request.partitions), *request.partitions, len(request.behind), *request.behind]
-            return ["EVALSHA", shas["enter"], 6, *keys, request.spout, request.partition_count, *names, *offsets]
+            return ["EVALSHA", shas["enter"], 8, *keys, request.spout, request.partition_count, *names, *offsets]
         case Mark():
-            keys = [app_key(app, name) for name in ("commits", "halt", "starts", "tries")]
+            keys = [app_key(app, name) for name in ("commits", "halt", "starts")]
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
-            return ["EVALSHA", shas["mark"], 4, *keys, len(request.well), *request.well, *offsets]
+            return ["EVALSHA", shas["mark"], 3, *keys, len(request.well), *request.well, *offsets]
         case Try():
-            return ["EVALSHA", shas["try"], 1, app_key(app, "tries"), request.partition, request.offset]
+            trying = app_key(app, "trying")
+            return ["EVALSHA", shas["try"], 1, trying, request.owner, request.partition, request.offset]
         case Skips():
             return ["HKEYS", app_key(app, "skips")]
         case Report():
@@ -156,6 +159,8 @@ def reply(request: Request, answer: Any) -> Reply:
         case Enter():
             starts, skips = answer
             return Entered(dict(zip(request.behind, starts, strict=True)), frozenset(each.decode() for each in skips))
+        case Try():
+            return Tried(bool(answer))
         case Skips():
             return Skipping(frozenset(each.decode() for each in answer))
         case Counts():

@@ -163,10 +163,20 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Try(msgspec.Struct, frozen=True):
-    """This record is about to be emitted alone, because something kills the process again and again."""
+    """This record is about to be emitted alone, because something kills the process again and again. One at a time in
+    the app: whoever enters with a partition of which a record is still out finds it to blame."""
 
-    partition: str
-    offset: int
+    owner: str
+    """The incarnation of the task."""
+    partition: str = ""
+    """None: nothing of this owner is out any more."""
+    offset: int = 0
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """Whether it may go; else a record of another task is out."""
+
+    granted: bool
 
 
 class Skips(msgspec.Struct, frozen=True):
@@ -206,4 +216,4 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 Request = Load | Flush | Enter | Mark | Try | Skips | Report | Counts | Ends
-Reply = Loaded | Applied | Refused | Unknown | Gone | Entered | Skipping | Counted | Ended
+Reply = Loaded | Applied | Refused | Unknown | Gone | Entered | Tried | Skipping | Counted | Ended

@@ -87,6 +87,8 @@ class Source:
         self._empty_since_ms: dict[str, int] = {}
         self._pending = Pending(limits.max_pending, limits.max_pending_bytes)
         self._careful: dict[str, Careful] = {}
+        self._alone: int | None = None
+        """The batch of one record that the store knows of, and that is out or may go."""
         self._waits_until_ms: int | None = None
         self._numbers = self._emissions = self._acked_emission = self._sequence = 0
 
@@ -187,7 +189,7 @@ class Source:
         heads = [
             (self._batches[fresh[0]].records.times_ms[0], partition)
             for partition, fresh in self._fresh.items()
-            if fresh and (partition not in self._careful or self._careful[partition].lets(fresh[0]))
+            if fresh and self._may_go(partition, fresh[0])
         ]
         if not heads:
             return None
@@ -202,6 +204,10 @@ class Source:
                 return None
         return oldest
 
+    def _may_go(self, partition: str, number: int) -> bool:
+        careful = self._careful.get(partition)
+        return careful is None or (self._alone == number if careful.alone else careful.out is None)
+
     @property
     def due_ms(self) -> int | None:
         """When the next batch is to be emitted that has to wait."""
@@ -212,17 +218,26 @@ class Source:
 
     @property
     def to_try(self) -> tuple[str, int] | None:
-        """Partition and offset of a record that is to be emitted alone: not before `tried` is called."""
-        for partition, careful in self._careful.items():
-            fresh = self._fresh[partition]
-            if fresh and careful.wants_to_try(fresh[0]):
-                return partition, self._batches[fresh[0]].records.offsets[0]
-        return None
+        """Partition and offset of the record that is to be emitted alone next: not before `tried` is called."""
+        if self._alone is not None:
+            return None
+        heads = [
+            (self._batches[self._fresh[partition][0]].records, partition)
+            for partition, careful in self._careful.items()
+            if careful.alone and self._fresh[partition]
+        ]
+        oldest = min(heads, key=lambda head: head[0].times_ms[0], default=None)
+        return None if oldest is None else (oldest[1], oldest[0].offsets[0])
 
     def tried(self, partition: str) -> None:
-        """It is known in the store which record of this partition goes out next."""
+        """The store knows now which record goes out next: the oldest one of this partition."""
         if partition in self._careful and self._fresh[partition]:
-            self._careful[partition].known = self._fresh[partition][0]
+            self._alone = self._fresh[partition][0]
+
+    @property
+    def is_alone_out(self) -> bool:
+        """Whether a record that the store knows of is on its way, or may go."""
+        return self._alone is not None
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -236,9 +251,12 @@ class Source:
         self.acked += count
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
-        careful = self._careful.get(batch.partition)
-        if careful is not None and careful.passed(number, self.partitions[batch.partition].offset):
-            del self._careful[batch.partition]
+        self._alone = None if self._alone == number else self._alone
+        careful, frontier = self._careful.get(batch.partition), self.partitions[batch.partition]
+        if careful is not None:
+            careful.out = None if careful.out == number else careful.out
+            if frontier.offset >= careful.until or frontier.caught_up:
+                del self._careful[batch.partition]
 
     def fail(self, message_id: str, now_ms: int) -> None:
         """Emit it again after a backoff with jitter, twice as long after each failure (S3)."""
@@ -299,15 +317,17 @@ class Source:
             fresh.remove(number)
             for each in reversed(added):
                 fresh.insert(place, each)
+        self._alone = None if self._alone == number else self._alone
         if (careful := self._careful.get(partition)) is not None and careful.out == number:
             careful.out = None
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
         return Skipped(left, batch.records.values[at], batch.failures)
 
-    def is_careful(self, partition: str) -> bool:
-        """Records of this partition go in small batches, one after the other."""
-        return partition in self._careful
+    @property
+    def careful(self) -> frozenset[str]:
+        """The partitions of which records go in small batches, one after the other."""
+        return frozenset(self._careful)
 
     def progress(self, now_ms: int) -> Progress:
         """What to tell every keyed bolt now (S4, S6)."""

@@ -28,6 +28,7 @@ from stormline.core.requests import (
     Request,
     Skipping,
     Skips,
+    Tried,
     Try,
     Unknown,
     WindowChange,
@@ -93,8 +94,10 @@ class MemoryStore:
         self.ends: dict[str, dict[int, int]] = {}
         self.starts: dict[str, int] = {}
         """Partition -> how many times in a row it was begun without getting on."""
-        self.tries: dict[str, tuple[int, int]] = {}
-        """Partition -> the record that was emitted alone last, and how many times."""
+        self.trying: tuple[str, str, int] | None = None
+        """Owner, partition and offset of the record that is out alone."""
+        self.blamed: dict[str, int] = {}
+        """Record (`<partition>/<offset>`) -> how many times the process died while it was out alone."""
         self.skips: set[str] = set()
         """Records to pass over, as `topic/partition/offset`."""
         self.standings: dict[str, bytes] = {}
@@ -113,9 +116,9 @@ class MemoryStore:
 
     def lose_data(self) -> None:
         """The server was restarted without its data, the run marker included."""
-        self.run, self.halted = None, None
+        self.run, self.halted, self.trying = None, None, None
         kept: list[dict[Any, Any] | set[str]] = [self.commits, self.partitions, self.ends, self.slots]
-        for each in [*kept, self.starts, self.tries, self.skips, self.standings]:
+        for each in [*kept, self.starts, self.blamed, self.skips, self.standings]:
             each.clear()
         self.restart()
 
@@ -142,10 +145,10 @@ class MemoryStore:
             case Mark():
                 return self._mark(request)
             case Try():
-                offset, times = self.tries.get(request.partition, (-1, 0))
-                if request.offset >= offset:
-                    self.tries[request.partition] = (request.offset, times + 1 if request.offset == offset else 1)
-                return Applied()
+                if self.trying is not None and self.trying[0] != request.owner:
+                    return Tried(False)
+                self.trying = (request.owner, request.partition, request.offset) if request.partition else None
+                return Tried(True)
             case Skips():
                 return Skipping(frozenset(self.skips))
             case Report():
@@ -222,6 +225,10 @@ class MemoryStore:
             if self.commits.get(partition, -1) < offset:
                 return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
         self.partitions[enter.spout] = max(self.partitions.get(enter.spout, 0), enter.partition_count)
+        if self.trying is not None and self.trying[1] in enter.partitions:
+            record = f"{self.trying[1]}/{self.trying[2]}"
+            self.blamed[record] = self.blamed.get(record, 0) + 1
+            self.trying = None
         for partition in enter.behind:
             self.starts[partition] = self.starts.get(partition, 0) + 1
         return Entered({each: self.starts[each] for each in enter.behind}, frozenset(self.skips))
@@ -237,7 +244,6 @@ class MemoryStore:
                 self.commits[partition] = offset
         for partition in mark.well:
             self.starts.pop(partition, None)
-            self.tries.pop(partition, None)
         return Applied()
 
     def _halt(self, why: str) -> Refused:

@@ -1,0 +1,189 @@
+"""`sparse dlq`: the records that broke something: list them, send them again, pass one over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from stormline.cli import config
+from stormline.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from stormline.cli.topologies import Loaded
+    from stormline.connectors.dead_topics import Letter
+
+LISTED = 20
+WIDTH = 100
+
+
+class Opened(NamedTuple):
+    """An app with its servers."""
+
+    loaded: Loaded
+    brokers: str
+    redis_url: str
+
+    @property
+    def group(self) -> str:
+        """Its committed offsets say which dead letters were sent again."""
+        return f"{self.loaded.app}.dlq"
+
+    def topics(self) -> list[str]:
+        """The dead-letter topics that there may be: of what the topology reads, and of its components."""
+        from stormline.cli.run import topics
+        from stormline.connectors.kafka import topic_names
+        from stormline.core.topics import reads
+
+        read = topics(self.loaded)
+        components = {spec.name for spec in self.loaded.topology.specs}
+        return [
+            name
+            for name in sorted(topic_names(self.brokers))
+            if name.endswith(DEAD) and (reads(read, name.removesuffix(DEAD)) or name.removesuffix(DEAD) in components)
+        ]
+
+
+DEAD = ".dead"
+
+
+@click.group(short_help="Records that broke something: list them, send them again, pass one over.")
+def dlq() -> None:
+    """Dead letters: the records that could not be read, or on which user code raised. They are in `<topic>.dead`."""
+
+
+def _of_app(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]"),
+        click.option("-n", "--name", help="The topology, or the name it was run under."),
+        click.pass_obj,
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def opened(start: Path, name: str | None, env_name: str | None) -> Iterator[Opened]:
+    """The app, and its servers beside a run, or started for a moment."""
+    from stormline.cli import topologies
+    from stormline.cli.servers import beside
+    from stormline.connectors.redis import connect, stored_graph
+
+    project = config.find_project(start)
+    env = project.environment(env_name)
+    with beside(project, env, lambda line: click.echo(line, err=True)) as servers:
+        if name is None or name in topologies.names(project):
+            loaded = topologies.load(project, name)
+        else:
+            with connect(servers.redis_url) as client:
+                loaded = topologies.load_stored(project, name, stored_graph(client, name))
+        yield Opened(loaded, servers.kafka, servers.redis_url)
+
+
+@dlq.command("list", short_help="Show the dead letters of a topology.")
+@_of_app
+@click.option("--all", "everything", is_flag=True, help="Also those that were sent again.")
+@click.option("--limit", type=click.IntRange(0), default=LISTED, show_default=True, help="So many; 0: all.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
+def list_(start: Path, name: str | None, env_name: str | None, everything: bool, limit: int, as_json: bool) -> None:
+    """Show the dead letters that were not sent again: where each record came from, who could not take it, and why."""
+    from stormline.connectors.dead_topics import read
+
+    with opened(start, name, env_name) as app:
+        group = None if everything else app.group
+        letters = read(app.brokers, app.topics(), app=app.loaded.app, group=group)
+        if as_json:
+            for letter in letters:
+                sys.stdout.write(_json(letter) + "\n")
+            return
+        shown = 0
+        for letter in islice(letters, limit or None):
+            shown += 1
+            click.echo("\n".join(_lines(letter)))
+        rest = sum(1 for _ in letters)
+        if not shown:
+            click.echo(f"no dead letters of {app.loaded.app}")
+        elif rest:
+            click.echo(f"... and {rest:,} more (--limit 0 shows all, --json prints all)")
+
+
+@dlq.command(short_help="Send records again to the topics they came from, once the cause is mended.")
+@click.argument("origins", nargs=-1, metavar="[TOPIC/PARTITION/OFFSET]...")
+@_of_app
+def replay(start: Path, name: str | None, env_name: str | None, origins: tuple[str, ...]) -> None:
+    """Send the records of the dead letters again, all that were not, or those given by their place.
+
+    Each is appended to its topic as it was: a new record. What had taken it before takes it again.
+    """
+    from stormline.connectors.dead_topics import done_with, parsed, read, send_again
+
+    for origin in origins:
+        parsed(origin)
+    with opened(start, name, env_name) as app:
+        letters = list(read(app.brokers, app.topics(), app=app.loaded.app, group=None if origins else app.group))
+        chosen = {each.origin: each for each in letters if each.origin and (not origins or each.origin in origins)}
+        if unknown := [origin for origin in origins if origin not in chosen]:
+            raise SettingsError(
+                f"{', '.join(unknown)}: no dead letter of {app.loaded.app} came from there; `sparse dlq list --all` "
+                "shows those there are"
+            )
+        sent, ends = 0, {}
+        for letter, missing in send_again(app.brokers, chosen.values()):
+            sent += missing is None
+            if missing is not None:
+                click.echo(f"{letter.origin} is not sent again: {missing}", err=True)
+        for letter in letters:
+            ends[letter.topic, letter.partition] = letter.offset + 1
+        if ends and not origins:
+            done_with(app.brokers, app.group, ends)
+        told = "nothing to send again" if not chosen else f"{sent:,} of {len(chosen):,} sent again"
+        click.echo(told)
+
+
+@dlq.command(short_help="Let a record pass that kills the process or never gets through.")
+@click.argument("origin", metavar="TOPIC/PARTITION/OFFSET")
+@_of_app
+def skip(start: Path, name: str | None, env_name: str | None, origin: str) -> None:
+    """Make a record a dead letter without looking at it. `sparse explain` names the one that is in the way.
+
+    What a component had counted of it before stays counted.
+    """
+    from stormline.connectors.dead_topics import parsed
+    from stormline.connectors.progress import pass_over
+    from stormline.connectors.redis import connect
+    from stormline.core.topics import reads
+
+    topic = parsed(origin)[0]
+    with opened(start, name, env_name) as app:
+        from stormline.cli.run import topics
+
+        if not reads(topics(app.loaded), topic):
+            raise SettingsError(f"{app.loaded.app} does not read the topic {topic}")
+        with connect(app.redis_url) as client:
+            new = pass_over(client, app.loaded.app, origin)
+    again = "" if new else " (that was said before)"
+    click.echo(f"{origin} is passed over, by what runs within seconds of its next failure, else at its start{again}")
+
+
+def _lines(letter: Letter) -> Iterator[str]:
+    at = datetime.fromtimestamp(letter.time_ms / 1000, UTC)
+    yield f"{letter.origin or letter.topic}  {at:%Y-%m-%d %H:%M:%S}  {letter.component}"
+    first, *rest = letter.reason.splitlines() or [""]
+    yield f"  {first}"
+    yield from (f"  {line}" for line in rest)
+    if letter.value is not None:
+        text = letter.value.decode(errors="backslashreplace")
+        yield f"  {text if len(text) <= WIDTH else text[:WIDTH] + '...'}"
+
+
+def _json(letter: Letter) -> str:
+    import msgspec
+
+    text = None if letter.value is None else letter.value.decode(errors="backslashreplace")
+    return msgspec.json.encode(letter._replace(value=text)._asdict()).decode()  # type: ignore[arg-type]

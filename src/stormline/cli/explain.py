@@ -1,0 +1,159 @@
+"""`sparse explain`: how far an app is, and what holds it up: a halt, a record that never gets through, a window that
+stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from stormline.core.careful import CAREFUL_FROM_START
+
+if TYPE_CHECKING:
+    from stormline.connectors.kafka import Place
+    from stormline.connectors.progress import Progress
+    from stormline.core.report import PartitionReport
+
+ALONE_FROM_FAILURE = 3
+"""A single record that has failed so often is likely to be the cause."""
+
+
+class Explained(NamedTuple):
+    """What is known of one partition. Offsets; times in ms since the epoch."""
+
+    partition: str
+    """`topic/partition`"""
+    committed: int | None
+    end: int
+    behind: int
+    event_time_ms: int | None
+    """All before it is counted."""
+    held: str | None
+    """What is in the way, in words."""
+
+
+@click.command(short_help="Say how far a topology is, and what holds it up.")
+@click.option("-n", "--name", help="The topology, or the name it was run under.")
+@click.option("-e", "--environment", "env_name", help="From config.json.  [default: embedded, or the only one]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_obj
+def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) -> None:
+    """Say of each partition how far it is counted, and what is in the way: a halt, a record that never gets through, a
+    partition that holds the windows open.
+
+    Works while the topology runs, here or on a cluster, and after it.
+    """
+    from stormline.cli import tables
+    from stormline.cli.dlq import opened
+    from stormline.cli.run import topics
+    from stormline.connectors.kafka import places
+    from stormline.connectors.progress import progress
+    from stormline.connectors.redis import connect, halted, stored_graph
+
+    with opened(start, name, env_name) as app, connect(app.redis_url) as client:
+        known = stored_graph(client, app.loaded.app) is not None
+        why = halted(client, app.loaded.app) if known else None
+        made = progress(client, app.loaded.app)
+        found = explained(places(app.brokers, app.loaded.app, topics(app.loaded)), made)
+    if as_json:
+        tables.tell_json({"app": app.loaded.app, "halted": why, "partitions": found, "passed over": made.skips})
+        return
+    if not known:
+        click.echo(f"{app.loaded.app} has not run yet")
+        return
+    if why is not None:
+        click.echo(f"{app.loaded.app} is halted: {why}\n`sparse resume` clears it, once the cause is understood.\n")
+    rows = [
+        (each.partition, _number(each.committed), f"{each.end:,}", f"{each.behind:,}", _time(each.event_time_ms))
+        for each in found
+    ]
+    tables.show("", ("partition", "committed", "log end", "behind", "counted up to"), rows)
+    for line in _told(app.loaded.app, found, made):
+        click.echo(line)
+
+
+def explained(placed: Sequence[Place], made: Progress) -> list[Explained]:
+    """What Kafka and Redis know of each partition, put together."""
+    return [_explained(place, _name(place, made), made) for place in placed]
+
+
+def _explained(place: Place, name: str, made: Progress) -> Explained:
+    told = made.standings.get(name)
+    at = None if told is None else told.watermark_ms
+    where = f"{place.topic}/{place.number}"
+    return Explained(where, place.committed, place.end, place.behind, at, _held(where, place, name, told, made))
+
+
+def _name(place: Place, made: Progress) -> str:
+    """The identity of the partition, of which Kafka's answers know topic and number: that of the newest report."""
+    same = [
+        name
+        for name in {*made.standings, *made.starts}
+        if name.rpartition("/")[0].partition(":")[0] == place.topic and name.endswith(f"/{place.number}")
+    ]
+    newest = max(same, key=lambda name: made.standings[name].at_ms if name in made.standings else 0, default=None)
+    return newest or f"{place.topic}/{place.number}"
+
+
+def _held(where: str, place: Place, name: str, told: PartitionReport | None, made: Progress) -> str | None:
+    committed = place.committed or 0
+    starts = made.starts.get(name, 0)
+    guilty = {offset: deaths for (each, offset), deaths in made.blamed.items() if each == name and offset >= committed}
+    if guilty:
+        offset, deaths = min(guilty.items())
+        return (
+            f"{where}/{offset} was emitted alone {_times(deaths)}, and the process died before it was done.\n"
+            f"`sparse dlq skip {where}/{offset}` makes it a dead letter"
+        )
+    if told is not None and told.held_by is not None and told.frontier >= committed:
+        first, last = told.held_by
+        if told.records > 1:
+            return (
+                f"{told.records} records, {where}/{first} to {last}, failed {told.failures} times together: their "
+                "tuples timed out, or whatever takes them dies"
+            )
+        if told.failures >= ALONE_FROM_FAILURE:
+            return (
+                f"{where}/{first} failed {told.failures} times alone: whatever takes it dies, or takes longer than the "
+                f"message time-out.\n`sparse dlq skip {where}/{first}` makes it a dead letter"
+            )
+        return f"{where}/{first} failed {told.failures} times"
+    if starts >= CAREFUL_FROM_START and not made.blamed:
+        return (
+            f"begun {starts} times at offset {committed} without getting on: one of the next records may kill the "
+            "process. It is being narrowed down, in smaller batches at each start"
+        )
+    return None
+
+
+def _told(app: str, found: Sequence[Explained], made: Progress) -> Iterator[str]:
+    if not found:
+        yield f"None of the topics of {app} exists"
+    for each in found:
+        if each.held is not None:
+            first, *rest = each.held.splitlines()
+            yield f"\n{each.partition} is held up: {first}"
+            yield from rest
+    reached = [each for each in found if each.event_time_ms is not None and (each.behind or each.held)]
+    if reached and len(found) > 1:
+        last = min(reached, key=lambda each: each.event_time_ms or 0)
+        yield f"\nWindows that end after {_time(last.event_time_ms)} stay open: {last.partition} is counted up to there"
+    if made.skips:
+        yield f"\nPassed over: {', '.join(made.skips)}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _time(at_ms: Any) -> str:
+    if at_ms is None:
+        return "-"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
