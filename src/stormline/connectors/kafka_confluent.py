@@ -63,7 +63,10 @@ FETCHES: Final = {
 _MESSAGE: Any = Message
 """Its annotations allow for what only a message with an error has."""
 _LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
-_UNANSWERED: Final = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
+_UNANSWERED: Final = {
+    *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE),
+    KafkaError._NOENT,  # of the administrative client: no broker leads the partition, as far as it knows
+}
 _RETRIABLE: Final = _UNANSWERED | {
     getattr(KafkaError, name)
     for name in (
@@ -99,11 +102,11 @@ class ConfluentConsumer:
     def __init__(self, brokers: Brokers, group: str, *, max_batch: int) -> None:
         self._group = group
         self._max_batch = max_batch
-        settings = confluent_settings(brokers)
-        self._admin = AdminClient(settings)
+        self._settings = confluent_settings(brokers)
+        self._admin = AdminClient(self._settings)
         self._consumer = Consumer(
             {
-                **settings,
+                **self._settings,
                 **FETCHES,
                 "group.id": group,  # of a consumer that is no member
                 "enable.auto.commit": False,
@@ -189,7 +192,7 @@ class ConfluentConsumer:
             self._group, [TopicPartition(*each, offset) for each, offset in offsets.items()]
         )
         answers = self._admin.alter_consumer_group_offsets([asked], request_timeout=ANSWER_MS / 1000)
-        answers[self._group].add_done_callback(lambda answer: self._answers.put(partial(_tell, answer, done)))
+        answers[self._group].add_done_callback(lambda answer: self._answers.put(partial(self._tell, answer, done)))
 
     def close(self) -> None:
         self._consumer.close()
@@ -202,6 +205,17 @@ class ConfluentConsumer:
                 timeout_ms = 0
         except queue.Empty:
             return
+
+    def _tell(self, answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
+        try:
+            list(_sound(_result(answer, 0)))
+        except KafkaFault as fault:
+            if isinstance(fault, Unanswered):
+                # After the restart of a broker this client may wait for its group's coordinator for ever.
+                self._admin = AdminClient(self._settings)
+            done(fault)
+        else:
+            done(None)
 
     def _take(self) -> dict[Address, list[Columns]]:
         """All that is kept of partitions that are not held."""
@@ -226,7 +240,7 @@ class ConfluentConsumer:
             messages = self._consumer.consume(1, timeout_ms / 1000)
             messages += self._consumer.consume(TAKE, 0) if messages else []
         errors = list(map(_MESSAGE.error, messages))
-        if errors.count(None) == len(errors):
+        if not any(errors):  # to compare one with None raises
             self._keep(messages)
             return
         for wrong, run in groupby(zip(messages, errors, strict=True), lambda each: each[1] is not None):
@@ -335,16 +349,6 @@ def _sound(found: Any) -> Iterator[Any]:
         if each.error is not None:
             raise fault_of(each.error)
         yield each
-
-
-def _tell(answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
-    try:
-        for _ in _sound(_result(answer, 0)):
-            pass
-    except KafkaFault as fault:
-        done(fault)
-    else:
-        done(None)
 
 
 def _fault(error: KafkaException) -> KafkaFault:
