@@ -14,6 +14,7 @@ from stormline.core.errors import SettingsError
 
 KAFKA_PYTHON: Final = "kafka-python"
 CONFLUENT: Final = "confluent"
+CONFLUENT_PACKAGE: Final = "confluent-kafka"
 CLIENTS: Final = (KAFKA_PYTHON, CONFLUENT)
 
 

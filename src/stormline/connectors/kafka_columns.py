@@ -17,6 +17,7 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
 from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.kafka_codecs import unpacked
 from stormline.connectors.kafka_records import Lists, read_all, read_headers, read_values
 
 
@@ -40,8 +41,8 @@ class _Fetch:
             self._add(records)
             self._header_parts.append(lambda: [()] * len(records.offsets))
             return
-        iter(batch)  # decompresses
-        data, position, count, offset = bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset
+        data, position = unpacked(batch)
+        count, offset = batch.records_count, batch.base_offset
         self._header_parts.append(partial(_unpack_headers, data, position, count, offset))
         unpack = partial(_unpack, data, position, count, offset, batch.first_timestamp, _append_ms(batch))
         if self._whole or batch.last_offset != offset + count - 1:  # compaction has taken some
