@@ -206,6 +206,22 @@ def test_a_position_or_log_end_that_moves_is_told_once():
     assert partition.next_event() is None
 
 
+@pytest.mark.parametrize(("count", "size"), [(8_000, 1), (9, 1 << 20)])
+def test_a_partition_is_full_by_records_or_by_bytes(count, size):
+    """A few large records are as much as thousands of small ones; what was handed out makes room."""
+    partition = Partition("t/0", Address("t", 0), log_end=count)
+    partition.seek(0)
+    for offset in range(count):
+        assert not partition.is_full
+        partition.add([Columns([offset], [0], [None], [bytes(size)])])
+        if partition.is_full:
+            break
+    assert partition.is_full
+    partition.granted = True
+    assert partition.next_event() is not None
+    assert not partition.is_full
+
+
 def test_the_position_of_the_last_batch_passes_the_gap_behind_it():
     """Only the last one: behind the others are the records of the next."""
     partition = Partition("t/0", Address("t", 0), log_end=20)

@@ -23,6 +23,11 @@ class Columns(NamedTuple):
     values: Sequence[bytes | None]
     headers: Sequence[Headers] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the values."""
+        return sum(map(len, filter(None, self.values)))
+
     def cut(self, first: int, end: int) -> Columns:
         return Columns(*(column[first:end] for column in self))  # type: ignore[arg-type]
 

@@ -260,7 +260,7 @@ class ConfluentConsumer:
                 for first in range(0, len(columns.offsets), self._max_batch):
                     self._kept[address].append(columns.cut(first, first + self._max_batch))
                 if address in self._held:
-                    self._kept_bytes[address] += sum(map(len, filter(None, columns.values)))
+                    self._kept_bytes[address] += columns.size
                     if self._kept_bytes[address] > KEPT_BYTES and address not in self._paused:
                         self._paused.add(address)
                         self._consumer.pause([theirs])

@@ -11,6 +11,7 @@ from stormline.connectors.kafka_clients import Address, Consumer, KafkaFault
 from stormline.core.events import Fetched, Standing
 
 AHEAD_RECORDS = 8_000
+AHEAD_BYTES = 8 << 20
 
 
 class Partition:
@@ -21,8 +22,8 @@ class Partition:
         self.address = address
         self.ready: deque[Columns] = deque()
         """Batches to hand out."""
-        self._ahead = 0
-        """Records in `ready`."""
+        self._ahead = self._ahead_bytes = 0
+        """Records in `ready`, and the bytes of their values."""
         self.position = 0
         """Behind all of `ready`."""
         self.log_end = log_end
@@ -32,7 +33,7 @@ class Partition:
     @property
     def is_full(self) -> bool:
         """No more needs to be fetched for now."""
-        return self._ahead >= AHEAD_RECORDS
+        return self._ahead >= AHEAD_RECORDS or self._ahead_bytes >= AHEAD_BYTES
 
     @property
     def is_caught_up(self) -> bool:
@@ -41,7 +42,7 @@ class Partition:
     def seek(self, offset: int) -> None:
         self.position = offset
         self.ready.clear()
-        self._ahead = 0
+        self._ahead = self._ahead_bytes = 0
         self._told = (offset, self.log_end)  # by `Assigned`
 
     def add(self, batches: Iterable[Columns]) -> None:
@@ -49,6 +50,7 @@ class Partition:
         for columns in batches:
             self.ready.append(columns)
             self._ahead += len(columns.offsets)
+            self._ahead_bytes += columns.size
 
     def moved(self, position: int, log_end: int | None) -> None:
         """A log end never goes back: Kafka answers from the committed end or from the whole, as one asks."""
@@ -61,6 +63,7 @@ class Partition:
         if self.ready:
             columns = self.ready.popleft()
             self._ahead -= len(columns.offsets)
+            self._ahead_bytes -= columns.size
             if self.ready:
                 position = columns.offsets[-1] + 1
         elif self._told == (position, self.log_end):
