@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stormline.core.requests import Request
-from stormline.core.topics import Topics, named
+from stormline.core.topics import Topics
 
 if TYPE_CHECKING:
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.kafka_reader import KafkaReader
     from stormline.connectors.kafka_writer import KafkaWriter
     from stormline.connectors.redis import Done, Post, RedisStore
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class ServerEdges:
     """Edges to a Kafka and a Redis."""
 
-    def __init__(self, *, brokers: str, redis_url: str) -> None:
+    def __init__(self, *, brokers: Brokers, redis_url: str) -> None:
         self._brokers = brokers
         self._redis_url = redis_url
         self._store: RedisStore | None = None
@@ -43,7 +44,7 @@ class ServerEdges:
 
         return KafkaReader(
             brokers=self._brokers,
-            topic=named(topics)[0],
+            topics=topics,
             group=group,
             task_index=task_index,
             task_count=task_count,

@@ -23,6 +23,7 @@ from stormline.components.edges import Edges
 from stormline.components.host import Context, Tuple
 from stormline.components.wiring import PROGRESS, resolve
 from stormline.connectors.addresses import resolved
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.edges import ServerEdges
 from stormline.core.batch import BATCH_FIELDS, Batch
 from stormline.core.progress import PROGRESS_FIELDS
@@ -33,6 +34,7 @@ from stormline.multilang.prints import LogLines, Prints, storm_level
 from stormline.multilang.traces import trim
 
 STATUS_EVERY_MS = 100
+LOOK_EVERY_MS = 1_000
 TURN_MS = 10
 """A spout that has nothing answers Storm's `next` after so long, or as soon as it has something. Storm asks again a
 millisecond later, so the answer's delay is what an idle spout costs; acks wait for it."""
@@ -66,9 +68,9 @@ def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] 
 
 
 def server_edges(conf: Mapping[str, Any]) -> Edges:
-    """Raises SettingsError if an address is a reference that leads nowhere on this machine."""
-    brokers, redis_url = (resolved(str(conf.get(key, "")), key) for key in (KAFKA, REDIS))
-    return ServerEdges(brokers=brokers, redis_url=redis_url)
+    """Raises SettingsError if an address is a reference that leads nowhere on this machine, or a client is missing."""
+    brokers = Brokers.of_conf(conf.get(KAFKA, "")).found_here(KAFKA)
+    return ServerEdges(brokers=brokers, redis_url=resolved(str(conf.get(REDIS, "")), REDIS))
 
 
 class _Loop:
@@ -80,6 +82,8 @@ class _Loop:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         self._told: dict[str, Any] = {}
         self._tell_at_ms = 0
+        self._look_at_ms = 0
+        self._trouble: str | None = None
         self._tuples = 0
         """Tuples taken; with the status they tell what it knows of."""
         self._stale = False
@@ -135,11 +139,22 @@ class _Loop:
             due_ms = component.due_ms
             if due_ms is not None and due_ms <= self.now_ms():
                 component.on_time(self.now_ms())
+                self._log_trouble()
             if self._turn_ends_ms is not None:
                 self._use_turn(self._turn_ends_ms)
             if self._tells:
                 self._stale |= taken is not None
                 self._tell()
+
+    def _log_trouble(self) -> None:
+        """On Storm, which asks nobody for a status, the log says what a component waits for, and when that is over."""
+        if self._tells or self.now_ms() < self._look_at_ms:
+            return
+        self._look_at_ms = self.now_ms() + LOOK_EVERY_MS
+        trouble = self._component.status().trouble
+        if trouble != self._trouble:
+            self.log(logging.INFO if trouble is None else logging.WARNING, trouble or "goes on")
+            self._trouble = trouble
 
     def _take(self, message: Any) -> None:
         if not isinstance(message, dict):
