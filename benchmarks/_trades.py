@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.feed import Feed
 from stormline.connectors.feed_program import Program
 from stormline.connectors.feed_settings import FeedSettings
@@ -67,7 +68,7 @@ class Bench:
         self.records = records
         self._number = 0
         source = Program(ROOT / "data" / "trades.py", records, SEED)
-        self.ends = Feed(kafka, FeedSettings(TOPIC, source, PARTITIONS)).run().ends
+        self.ends = Feed(Brokers(kafka), FeedSettings(TOPIC, source, PARTITIONS)).run().ends
         self._expected = oracle.hours(value for _, value, _ in oracle.generated(records, SEED))
         self.client = connect(redis_url)
         self.project = self._project()

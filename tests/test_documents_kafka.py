@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stormline import FromKafka, KafkaSpout
+from stormline.cli import config
 from stormline.cli.feed import feed
 
 PAGE = (Path(__file__).parents[1] / "docs" / "kafka.md").read_text()
@@ -25,6 +26,17 @@ def test_what_is_shown_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(block, "docs/kafka.md", "exec"), vars(shown))
     spout = shown.Readings()
     assert spout.decode(b"a;21.50") == shown.Reading("a", shown.Decimal("21.50"))
+
+
+def test_the_environments_shown_are_valid(tmp_path: Path) -> None:
+    """
+    Each is a config.json without a fault.
+    """
+    blocks = re.findall(r"^```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "config.json").write_text(block)
+        assert config.load(tmp_path).environment(None).kafka
 
 
 def test_the_tables_name_what_there_is() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stormline.cli import config
+from stormline.connectors.brokers import Brokers
 from stormline.core.errors import SettingsError
 
 
@@ -39,6 +40,15 @@ def test_all_faults_of_the_file_are_told_at_once_with_the_nearest_known_names(tm
         assert any(expected in fault for fault in told), (expected, told)
 
 
+def test_kafka_may_say_more_than_its_addresses(tmp_path: Path) -> None:
+    """An object with the addresses and the client; the embedded one keeps its own keys."""
+    content = {"envs": {"e": {"kafka": {"bootstrap": "embedded", "client": "confluent"}, "kafka_port": 1}}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    env = config.load(tmp_path).environment("e")
+    assert Brokers("embedded", "confluent") == env.kafka
+    assert env.has_embedded_kafka
+
+
 def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
     """A missing comma in line 3 is told as line 3, with the column."""
     (fault,) = faults(tmp_path, '{\n  "envs": {}\n  "serializer": "json"\n}\n')
@@ -58,6 +68,13 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
         (
             {"envs": {"e": {"python_version": "3.9"}}},
             'python_version must be the workers\' Python as "3.11", which is also the oldest that will do, got "3.9"',
+        ),
+        ({"envs": {"e": {"kafka": 9092}}}, 'e.kafka must be "embedded", or brokers as "host:port,host:port", or'),
+        ({"envs": {"e": {"kafka": {"client": "confluent"}}}}, 'e.kafka needs "bootstrap": "host:port,host:port"'),
+        ({"envs": {"e": {"kafka": {"bootstrap": "b:1", "clint": ""}}}}, "kafka.clint is an unknown key; did you mean"),
+        (
+            {"envs": {"e": {"kafka": {"bootstrap": "b:1", "client": "java"}}}},
+            'e.kafka.client must be "kafka-python" or "confluent", got "java"',
         ),
         ({"envs": {"e": {"redis": "localhost:6379"}}}, 'must be "embedded", or a URL'),
         ({"envs": {"e": {"feed": []}}}, "feed must be an object"),
@@ -131,6 +148,6 @@ def test_the_configuration_of_this_repository_is_right() -> None:
     """The repository's own config.json has no faults and its default environment needs no server."""
     project = config.find_project(Path(__file__).parent)
     env = project.environment(None)
-    assert (env.kafka, env.redis) == ("embedded", "embedded")
+    assert (env.kafka, env.redis) == (Brokers("embedded"), "embedded")
     assert set(env.feed) == {"purchases", "trades"}
     assert project.main == "purchases"

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stormline.cli import commands
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.kafka import partition_count
 from stormline.embedded.servers import EmbeddedServers
 
@@ -41,7 +42,7 @@ def test_a_file_is_fed_once(project: Path) -> None:
     assert (again.exit_code, again.stdout) == (0, "trades: 0 rows fed, 2 were there before\n"), again.output
     assert sparse(project, file, "named").stdout == "named: 2 rows fed\n"
     with EmbeddedServers.start(project / ".stormline") as servers:
-        assert (partition_count(servers.kafka, "trades"), partition_count(servers.kafka, "named")) == (3, 2)
+        assert [partition_count(Brokers(servers.kafka), topic) for topic in ("trades", "named")] == [3, 2]
 
 
 def test_a_topic_that_holds_something_else_is_refused(project: Path) -> None:

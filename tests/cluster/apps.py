@@ -22,6 +22,7 @@ from stormline.cli.rows import json_line
 from stormline.cluster import nimbus, processes
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.feed import Feed
 from stormline.connectors.feed_file import Content, CsvFile, FedRow, epoch_ms
 from stormline.connectors.feed_settings import FeedSettings
@@ -147,7 +148,7 @@ class App:
     def feed(self, times: int = 1, *, file: Path = purchases.FILE, topic: str) -> dict[int, int]:
         """So many repetitions of the file are in the topic afterwards; partition -> log end."""
         source: Any = Repeated(CsvFile(file, "user_id", "date"), times)
-        return dict(Feed(self.kafka, FeedSettings(topic, source, PARTITIONS)).run().ends)
+        return dict(Feed(Brokers(self.kafka), FeedSettings(topic, source, PARTITIONS)).run().ends)
 
     def read_from(self, topic: str) -> None:
         """The spout's topic."""

@@ -166,7 +166,7 @@ def test_the_environment_cluster_points_at_the_ports_of_the_cluster() -> None:
     env = project.environment("cluster")
     nimbus = json.loads((project.root / "config.json").read_text())["envs"]["cluster"]["nimbus"]
     assert f"localhost:{settings.nimbus_port}" == nimbus
-    assert f"127.0.0.1:{settings.kafka_port}" == env.kafka
+    assert f"127.0.0.1:{settings.kafka_port}" == str(env.kafka)
     assert f"redis://127.0.0.1:{settings.redis_port}/0" == env.redis
 
 

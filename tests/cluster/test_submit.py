@@ -23,6 +23,7 @@ from stormline.cli import submit, submitting
 from stormline.cluster import deploy, nimbus
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.kafka import ensure_topic
 from stormline.connectors.results import Results
 from stormline.embedded.ports import HOST
@@ -103,7 +104,7 @@ def run_number(settings: Settings) -> Any:
 def buy(settings: Settings, count: int) -> None:
     """Purchases of 10.50 each, over the days of a month and ten customers."""
     brokers = f"{HOST}:{settings.kafka_port}"
-    ensure_topic(brokers, APP, 2)
+    ensure_topic(Brokers(brokers), APP, 2)
     producer = KafkaProducer(bootstrap_servers=brokers)
     for number in range(count):
         bought = {"date": f"1997-01-{number % 28 + 1:02}", "amount": 10.5, "user_id": number % 10, "items": 1}

@@ -128,7 +128,8 @@ def test_what_the_framework_needs_is_added_where_the_file_does_not_name_it() -> 
     own, streamparse = requirements.with_needed(["Kafka_Python[crc32c]==3.0.1", "streamparse==5.0.0", "requests"])
 
     assert ["Kafka_Python[crc32c]==3.0.1", "requests"] == own[:2]
-    assert {"redis", "msgspec", "pystorm", "simplejson", "thriftpy2"} == {line.partition("==")[0] for line in own[2:]}
+    others = {"cramjam", "redis", "msgspec", "pystorm", "simplejson", "thriftpy2"}
+    assert others == {line.partition("==")[0] for line in own[2:]}
     assert "streamparse==5.0.0" == streamparse
 
 

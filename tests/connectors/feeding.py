@@ -6,6 +6,7 @@ sys.path.insert(0, sys.argv[1])
 
 from pathlib import Path  # noqa: E402
 
+from stormline.connectors.brokers import Brokers  # noqa: E402
 from stormline.connectors.feed import Feed  # noqa: E402
 from stormline.connectors.feed_file import CsvFile  # noqa: E402
 from stormline.connectors.feed_settings import FeedSettings  # noqa: E402
@@ -19,4 +20,4 @@ def tell(there: int, rows: int) -> None:
     sys.stdout.flush()
 
 
-Feed(brokers, settings, rate=8_000).run(tell)
+Feed(Brokers(brokers), settings, rate=8_000).run(tell)

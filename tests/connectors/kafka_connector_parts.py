@@ -14,6 +14,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 import stormline
+from stormline.connectors.brokers import Brokers
 
 SOURCE = Path(stormline.__path__[0]).parent
 WAIT_S = 30
@@ -30,6 +31,10 @@ class Broker:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def brokers(self) -> Brokers:
+        return Brokers(self.address)
 
     def start(self) -> None:
         read_end, write_end = os.pipe()

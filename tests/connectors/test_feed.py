@@ -296,7 +296,7 @@ def settings(tmp_path, topic):
 
 def test_every_row_is_there_once_in_the_partition_of_its_key(broker, settings):
     """In the order of the file, where Kafka's own partitioner puts the key, with the row's number and time."""
-    fed = Feed(broker.address, settings).run()
+    fed = Feed(broker.brokers, settings).run()
     records = records_of(broker, settings.topic, 3)
     assert fed == Fed(2_500, 2_500, {partition: len(found) for partition, found in records.items()})
     numbers = numbers_of(records)
@@ -321,36 +321,36 @@ def made(tmp_path, topic):
 
 def test_a_stopped_program_goes_on_where_it_was(broker, made):
     """Every row is there once, in the order of the program; a last feed sends nothing."""
-    feed = Feed(broker.address, made)
+    feed = Feed(broker.brokers, made)
     first = feed.run(lambda there, rows: feed.stop())
     assert 0 < first.sent < 2_500
-    second = Feed(broker.address, made).run()
+    second = Feed(broker.brokers, made).run()
     assert first.sent + second.sent == 2_500
     numbers = numbers_of(records_of(broker, made.topic, 3))
     assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
     assert all(found == sorted(found) for found in numbers.values())
-    assert Feed(broker.address, made).run() == second._replace(sent=0)
+    assert Feed(broker.brokers, made).run() == second._replace(sent=0)
 
 
 def test_a_program_with_another_seed_is_refused(broker, made):
     """Its rows are not those in the topic."""
-    Feed(broker.address, made).run()
+    Feed(broker.brokers, made).run()
     other = made._replace(source=made.source._replace(seed=1))
     with pytest.raises(StateError, match=r"does not hold the rows of .*made.py \(records 2500, seed 1\)"):
-        Feed(broker.address, other).run()
+        Feed(broker.brokers, other).run()
 
 
 def test_a_second_feed_sends_nothing(broker, settings):
     """And says so."""
-    first = Feed(broker.address, settings).run()
-    assert Feed(broker.address, settings).run() == first._replace(sent=0)
+    first = Feed(broker.brokers, settings).run()
+    assert Feed(broker.brokers, settings).run() == first._replace(sent=0)
 
 
 def test_rows_appended_to_the_file_are_fed_later(broker, settings):
     """Only those."""
-    Feed(broker.address, settings).run()
+    Feed(broker.brokers, settings).run()
     small_file(settings.source.file, 2_600)
-    assert Feed(broker.address, settings).run().sent == 100
+    assert Feed(broker.brokers, settings).run().sent == 100
     numbers = numbers_of(records_of(broker, settings.topic, 3))
     assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_601))
 
@@ -358,36 +358,36 @@ def test_rows_appended_to_the_file_are_fed_later(broker, settings):
 def test_a_stopped_feed_goes_on_later(broker, topic):
     """`stop` ends it soon; the next one sends the rest."""
     settings = FeedSettings(topic, CsvFile(PURCHASES, "user_id", "date"), 4)
-    feed = Feed(broker.address, settings)
+    feed = Feed(broker.brokers, settings)
     first = feed.run(lambda there, rows: feed.stop())
     assert 0 < first.sent < first.rows
-    second = Feed(broker.address, settings).run()
+    second = Feed(broker.brokers, settings).run()
     assert first.sent + second.sent == second.rows == sum(second.ends.values())
 
 
 @pytest.mark.parametrize("foreign", [{}, {"headers": [("row", b"1")]}])
 def test_a_topic_with_other_records_is_refused(broker, settings, foreign):
     """Nothing is sent: the feed could not tell which rows are there."""
-    ensure_topic(broker.address, settings.topic, 3)
+    ensure_topic(broker.brokers, settings.topic, 3)
     produce(broker, settings.topic, 0, [b"{}"] * 3, **foreign)
     with pytest.raises(StateError, match=f"topic {settings.topic} does not hold the rows of .*f.csv and nothing else"):
-        Feed(broker.address, settings).run()
+        Feed(broker.brokers, settings).run()
     assert [len(found) for found in records_of(broker, settings.topic, 3).values()] == [3, 0, 0]
 
 
 def test_a_topic_with_more_records_than_rows_is_refused(broker, settings):
     """The file was cut, or another one has been fed."""
-    Feed(broker.address, settings).run()
+    Feed(broker.brokers, settings).run()
     small_file(settings.source.file, 2_000)
     with pytest.raises(StateError, match="more records than the source has rows"):
-        Feed(broker.address, settings).run()
+        Feed(broker.brokers, settings).run()
 
 
 def test_another_number_of_partitions_is_refused(broker, settings):
     """The rows would go to other partitions than those already there."""
-    ensure_topic(broker.address, settings.topic, 2)
+    ensure_topic(broker.brokers, settings.topic, 2)
     with pytest.raises(StateError, match="has 2 partitions, not 3"):
-        Feed(broker.address, settings).run()
+        Feed(broker.brokers, settings).run()
 
 
 def test_a_second_writer_is_noticed(broker, topic):
@@ -400,7 +400,7 @@ def test_a_second_writer_is_noticed(broker, topic):
             producer.send(topic, value=b"{}", partition=partition).get(WAIT_S)
 
     with pytest.raises(ServerError, match="someone else writes to this topic"):
-        Feed(broker.address, settings).run(intrude)
+        Feed(broker.brokers, settings).run(intrude)
     producer.close()
 
 
@@ -416,7 +416,7 @@ def test_a_batch_whose_answer_is_lost_is_not_doubled(broker, settings, monkeypat
         return offset
 
     monkeypatch.setattr(Appender, "_send", send_and_forget)
-    assert Feed(broker.address, settings).run().sent == 2_500
+    assert Feed(broker.brokers, settings).run().sent == 2_500
     assert len(calls) == len(set(calls)) + 2
     numbers = numbers_of(records_of(broker, settings.topic, 3))
     assert sorted(number for found in numbers.values() for number in found) == list(range(1, 2_501))
@@ -426,13 +426,13 @@ def test_a_broker_that_has_just_started_is_waited_for(broker, settings, monkeypa
     """A real one has no producer ids to give for some seconds and says so: the feed asks again."""
     answers = [CoordinatorLoadInProgressError] * 2
     monkeypatch.setattr(kafka_appender, "for_code", lambda code: answers.pop() if answers else for_code(code))
-    assert Feed(broker.address, settings).run().sent == 2_500
+    assert Feed(broker.brokers, settings).run().sent == 2_500
     assert not answers
 
 
 def test_a_fed_topic_keeps_historic_records(broker, settings):
     """Its retention is not Kafka's week, by which records of 1997 would go within minutes."""
-    Feed(broker.address, settings).run()
+    Feed(broker.brokers, settings).run()
     admin = KafkaAdminClient(bootstrap_servers=broker.address)
     described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic)], config_filter="all")
     admin.close()
@@ -490,7 +490,7 @@ def test_a_broker_that_is_killed_while_it_is_fed_doubles_and_loses_nothing(tmp_p
             broker.kill()
             broker.start()
 
-    fed = Feed(broker.address, purchases).run(kill_sometimes)
+    fed = Feed(broker.brokers, purchases).run(kill_sometimes)
     assert fed.sent == fed.rows == 20_000
     check_all_there_once(broker, purchases)
     broker.kill()

@@ -91,12 +91,12 @@ def test_rows_without_key_and_time_go_round_and_are_fed_once(broker, topic, tmp_
     source = LinesFile(file, None, None) if kind == "jsonl" else CsvFile(file, None, None)
     settings = FeedSettings(topic, source, 3)
     before_ms = time.time_ns() // 1_000_000
-    feed = Feed(broker.address, settings, rate=10_000)
+    feed = Feed(broker.brokers, settings, rate=10_000)
     first = feed.run(lambda there, rows: feed.stop())
     assert 0 < first.sent < 2_500
-    second = Feed(broker.address, settings).run()
+    second = Feed(broker.brokers, settings).run()
     assert first.sent + second.sent == 2_500
-    assert Feed(broker.address, settings).run() == Fed(2_500, 0, second.ends)
+    assert Feed(broker.brokers, settings).run() == Fed(2_500, 0, second.ends)
     records = records_of(broker, topic, 3)
     for number, found in records.items():
         assert [record.value for record in found] == [b'{"n":%d}' % n for n in range(1, 2_501) if n % 3 == number]
@@ -110,7 +110,7 @@ def test_a_rate_is_kept(broker, topic, tmp_path):
     file.write_text("\n".join(f'{{"n":{n}}}' for n in range(400)))
     told = []
     began_s = time.monotonic()
-    Feed(broker.address, FeedSettings(topic, LinesFile(file, None, None), 2), rate=1_000).run(
+    Feed(broker.brokers, FeedSettings(topic, LinesFile(file, None, None), 2), rate=1_000).run(
         lambda there, rows: told.append((there, time.monotonic() - began_s))
     )
     assert time.monotonic() - began_s >= 0.4

@@ -1,13 +1,15 @@
-"""The reader against the development broker: what it promises to a spout."""
+"""The reader against the development broker, with each client: what it promises to a spout."""
 
 import random
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka_connector_parts import WAIT_S, Broker, Inbox, broker_fixture, produce, topic_fixture
 
+from stormline.connectors.brokers import CLIENTS, Brokers
+from stormline.connectors.columns import Columns
 from stormline.connectors.kafka import delete_topic, ensure_topic
-from stormline.connectors.kafka_columns import Columns
+from stormline.connectors.kafka_clients import Address
 from stormline.connectors.kafka_partition import Partition, own_addresses
 from stormline.connectors.kafka_reader import KafkaReader
 from stormline.core.events import Assigned, Committed, Fetched, Trouble
@@ -18,16 +20,17 @@ broker, topic = broker_fixture, topic_fixture
 class Reading:
     """A reader and the thread of its component."""
 
-    def __init__(self, address, topic, *, group="g", max_batch=10, task=(0, 1)):
+    def __init__(self, client, address, topic, *, group="g", max_batch=10, task=(0, 1), start_ms=None):
         self.inbox = Inbox()
         self.reader = KafkaReader(
-            address,
+            Brokers(address, client),
             topic=topic,
             group=group,
             task_index=task[0],
             task_count=task[1],
             max_batch=max_batch,
             timestamps=False,
+            start_ms=start_ms,
             on_event=self.inbox.events.append,
             post=self.inbox.post,
         )
@@ -47,12 +50,17 @@ class Reading:
                 return event
 
 
+@pytest.fixture(params=CLIENTS)
+def client(request):
+    return request.param
+
+
 @pytest.fixture
-def reading():
+def reading(client):
     readings = []
 
     def make(*args, **more):
-        readings.append(Reading(*args, **more))
+        readings.append(Reading(client, *args, **more))
         return readings[-1]
 
     yield make
@@ -66,7 +74,7 @@ def some_values(count, first=0):
 
 def test_assigned_tells_where_each_partition_stands(broker, topic, reading):
     """Identity with the topic's id, no commit yet, where the log begins and ends, and how many partitions there are."""
-    ensure_topic(broker.address, topic, 2)
+    ensure_topic(broker.brokers, topic, 2)
     produce(broker, topic, 1, some_values(3))
     assigned = reading(broker.address, topic).inbox.next(Assigned)
     assert assigned.partition_count == 2
@@ -81,27 +89,13 @@ def test_assigned_tells_where_each_partition_stands(broker, topic, reading):
     assert [standing[1:5] for standing in assigned.standings] == [(0, None, 0, 0), (1, None, 0, 3)]
 
 
-def test_assigned_tells_where_the_records_of_a_time_begin(broker, topic):
+def test_assigned_tells_where_the_records_of_a_time_begin(broker, topic, reading):
     """The first record with that timestamp or a later one; where there is none, the end."""
-    ensure_topic(broker.address, topic, 3, configs={"retention.ms": "-1"})
+    ensure_topic(broker.brokers, topic, 3, configs={"retention.ms": "-1"})
     for partition, times in ((0, (1_000, 3_000, 2_000, 4_000)), (1, (1_000,))):
         for time_ms in times:
             produce(broker, topic, partition, [b"v"], timestamp_ms=time_ms)
-    inbox = Inbox()
-    reader = KafkaReader(
-        broker.address,
-        topic=topic,
-        group="g",
-        task_index=0,
-        task_count=1,
-        max_batch=10,
-        timestamps=False,
-        start_ms=2_000,
-        on_event=inbox.events.append,
-        post=inbox.post,
-    )
-    standings = inbox.next(Assigned).standings
-    reader.close()
+    standings = reading(broker.address, topic, start_ms=2_000).inbox.next(Assigned).standings
     assert [(standing.log_end, standing.since) for standing in standings] == [(4, 1), (1, 1), (0, 0)]
 
 
@@ -109,15 +103,13 @@ def test_assigned_tells_where_the_records_of_a_time_begin(broker, topic):
 def test_each_partition_belongs_to_one_task(tasks):
     """Whatever the number of tasks, they share the partitions out without rest, evenly."""
     shares = [own_addresses("purchases", range(12), task, tasks) for task in range(tasks)]
-    assert sorted(address for share in shares for address in share) == [
-        TopicPartition("purchases", p) for p in range(12)
-    ]
+    assert sorted(address for share in shares for address in share) == [Address("purchases", p) for p in range(12)]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_task_without_partitions_is_told_so(broker, topic, reading):
     """More tasks than partitions: an empty `Assigned` comes, and the reader can be closed."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     found = [reading(broker.address, topic, task=(task, 2)).inbox.next(Assigned).standings for task in range(2)]
     assert sorted(map(len, found)) == [0, 1]
 
@@ -130,7 +122,7 @@ def test_every_record_comes_once_in_order_whatever_is_wanted_when(broker, topic,
     what it has of a paused partition.)
     """
     chance = random.Random(seed)
-    ensure_topic(broker.address, topic, 4)
+    ensure_topic(broker.brokers, topic, 4)
     sizes = [0, 17, 1_000, 12_345]
     producer = KafkaProducer(bootstrap_servers=broker.address, batch_size=4_000 + seed * 50_000)
     for partition, size in enumerate(sizes):
@@ -159,7 +151,7 @@ def test_every_record_comes_once_in_order_whatever_is_wanted_when(broker, topic,
 
 def test_nothing_comes_without_a_grant_and_one_batch_for_each(broker, topic, reading):
     """A partition that is not wanted stays silent while the other one is read; a grant brings one `Fetched`."""
-    ensure_topic(broker.address, topic, 2)
+    ensure_topic(broker.brokers, topic, 2)
     for partition in range(2):
         produce(broker, topic, partition, some_values(50))
     one = reading(broker.address, topic, max_batch=10).started()
@@ -175,7 +167,7 @@ def test_nothing_comes_without_a_grant_and_one_batch_for_each(broker, topic, rea
 
 def test_a_batch_on_its_way_keeps_the_grant(broker, topic, reading):
     """While a `Fetched` waits for the component's thread, wanting its partition again brings no second one."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(50))
     one = reading(broker.address, topic, max_batch=10).started()
     one.reader.want(frozenset(one.names))
@@ -190,7 +182,7 @@ def test_a_batch_on_its_way_keeps_the_grant(broker, topic, reading):
 
 def test_a_partition_without_news_is_silent(broker, topic, reading):
     """A grant is kept until there is something to tell; then the records come."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     one = reading(broker.address, topic).started()
     one.reader.want(frozenset(one.names))
     produce(broker, topic, 0, some_values(1))
@@ -201,7 +193,7 @@ def test_a_partition_without_news_is_silent(broker, topic, reading):
 
 def test_a_position_or_log_end_that_moves_is_told_once():
     """Without records (markers, compaction, an open transaction) an empty `Fetched` comes, and uses up the grant."""
-    partition = Partition("t/0", TopicPartition("t", 0), log_end=10)
+    partition = Partition("t/0", Address("t", 0), log_end=10)
     partition.seek(5)
     assert partition.next_event() is None
     partition.granted = True
@@ -214,9 +206,25 @@ def test_a_position_or_log_end_that_moves_is_told_once():
     assert partition.next_event() is None
 
 
+@pytest.mark.parametrize(("count", "size"), [(8_000, 1), (9, 1 << 20)])
+def test_a_partition_is_full_by_records_or_by_bytes(count, size):
+    """A few large records are as much as thousands of small ones; what was handed out makes room."""
+    partition = Partition("t/0", Address("t", 0), log_end=count)
+    partition.seek(0)
+    for offset in range(count):
+        assert not partition.is_full
+        partition.add([Columns([offset], [0], [None], [bytes(size)])])
+        if partition.is_full:
+            break
+    assert partition.is_full
+    partition.granted = True
+    assert partition.next_event() is not None
+    assert not partition.is_full
+
+
 def test_the_position_of_the_last_batch_passes_the_gap_behind_it():
     """Only the last one: behind the others are the records of the next."""
-    partition = Partition("t/0", TopicPartition("t", 0), log_end=20)
+    partition = Partition("t/0", Address("t", 0), log_end=20)
     partition.seek(0)
     partition.ready.extend(Columns([offset], [0], [None], [b""]) for offset in (3, 8))
     partition.moved(15, 20)
@@ -226,7 +234,7 @@ def test_the_position_of_the_last_batch_passes_the_gap_behind_it():
 
 def test_the_log_end_is_known_while_a_partition_is_behind(broker, topic, reading):
     """Records that arrive while the spout takes nothing still show as lag, in the next `Fetched`."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(20))
     one = reading(broker.address, topic, max_batch=10).started()
     assert one.next_records(one.names[0]).log_end == 20
@@ -238,7 +246,7 @@ def test_the_log_end_is_known_while_a_partition_is_behind(broker, topic, reading
 
 def test_commits_are_kept_for_the_next_reader(broker, topic, reading):
     """`Committed` names the offsets; a new reader of the group is told them; one of another group is not."""
-    ensure_topic(broker.address, topic, 2)
+    ensure_topic(broker.brokers, topic, 2)
     produce(broker, topic, 0, some_values(5))
     one = reading(broker.address, topic).started()
     one.reader.commit({one.names[0]: 3})
@@ -251,7 +259,7 @@ def test_commits_are_kept_for_the_next_reader(broker, topic, reading):
 
 def test_closing_finishes_the_commits_and_is_silent_after_it(broker, topic, reading):
     """A commit asked for just before `close` is in Kafka when it returns; no event is handed over any more."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(5))
     one = reading(broker.address, topic).started()
     one.reader.want(frozenset(one.names))
@@ -273,14 +281,14 @@ def test_a_missing_topic_is_named_and_found_once_it_exists(broker, topic, readin
     admin = KafkaAdminClient(bootstrap_servers=broker.address)
     assert topic not in admin.list_topics()
     admin.close()
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     assert one.inbox.next(Trouble) == Trouble(None)
     assert one.inbox.next(Assigned).partition_count == 1
 
 
 def test_an_offset_that_is_not_in_the_log_ends_the_reader(broker, topic, reading):
     """Fatal, with the partition, the offset, and the range that exists: going on would skip or repeat records."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(5))
     one = reading(broker.address, topic).started(at=77)
     trouble = one.inbox.next(Trouble)
@@ -290,12 +298,12 @@ def test_an_offset_that_is_not_in_the_log_ends_the_reader(broker, topic, reading
 
 def test_a_topic_made_anew_ends_the_reader(broker, topic, reading):
     """Its offsets begin again, so reading on would take new records for old ones, or old ones for new."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(5))
     one = reading(broker.address, topic).started()
     assert one.next_records(one.names[0]).next_offset == 5
-    delete_topic(broker.address, topic)
-    ensure_topic(broker.address, topic, 1)
+    delete_topic(broker.brokers, topic)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(9))
     one.inbox.until(lambda: any(isinstance(event, Trouble) and event.fatal for event in one.inbox.events))
     assert not any(isinstance(event, Fetched) and event.offsets for event in one.inbox.events)
@@ -303,11 +311,11 @@ def test_a_topic_made_anew_ends_the_reader(broker, topic, reading):
 
 def test_a_topic_made_anew_is_noticed_where_the_offset_exists_too(broker, topic, reading):
     """By its id; here nothing had been read, so the same offset is right in both."""
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     one = reading(broker.address, topic).started()
     one.reader.want(frozenset(one.names))
-    delete_topic(broker.address, topic)
-    ensure_topic(broker.address, topic, 1)
+    delete_topic(broker.brokers, topic)
+    ensure_topic(broker.brokers, topic, 1)
     one.inbox.until(lambda: any(isinstance(event, Trouble) and event.fatal for event in one.inbox.events))
     assert f"topic {topic} was deleted and made anew" in one.inbox.events[-1].message
 
@@ -315,7 +323,7 @@ def test_a_topic_made_anew_is_noticed_where_the_offset_exists_too(broker, topic,
 def test_a_broker_that_dies_is_waited_for(tmp_path, topic, reading):
     """Trouble once, naming the address; when the broker is back that is over, and no record is missing or doubled."""
     broker = Broker(tmp_path)
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     produce(broker, topic, 0, some_values(10))
     one = reading(broker.address, topic).started()
     [name] = one.names
@@ -347,7 +355,7 @@ def test_a_broker_that_dies_is_waited_for(tmp_path, topic, reading):
 def test_a_reader_may_be_started_before_its_broker(tmp_path, topic, reading):
     """Trouble names the address; `Assigned` follows when the broker is there."""
     broker = Broker(tmp_path)
-    ensure_topic(broker.address, topic, 1)
+    ensure_topic(broker.brokers, topic, 1)
     broker.kill()
     one = reading(broker.address, topic)
     assert broker.address in one.inbox.next(Trouble).message

@@ -138,9 +138,10 @@ def test_a_redis_that_may_forget_is_refused_with_what_to_set(project: Project) -
         assert "redis-cli CONFIG SET appendfsync always" in run.stderr
 
         client.config_set("appendfsync", "always")
+        from stormline.connectors.brokers import Brokers
         from stormline.connectors.kafka import ensure_topic
 
-        ensure_topic(servers.kafka, "purchases", 1)
+        ensure_topic(Brokers(servers.kafka), "purchases", 1)
         run = project.sparse("run", "-e", "local", "-t", "1")
         assert run.returncode == 0, run.stdout + run.stderr
         client.close()
@@ -152,10 +153,11 @@ def test_a_topic_made_anew_between_two_runs_stops_the_next_one(project: Project)
     """
     feed(project, "1997-01-01,10.00,1,1\n1997-01-02,20.00,1,2\n")
     assert project.sparse("run").returncode == 0
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.kafka import delete_topic
 
     with EmbeddedServers.start(project.root / ".stormline") as servers:
-        delete_topic(servers.kafka, "purchases")
+        delete_topic(Brokers(servers.kafka), "purchases")
     run = project.sparse("run")
     assert run.returncode != 0, run.stdout
     assert "topic purchases was deleted and made anew" in run.stderr

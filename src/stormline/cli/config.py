@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stormline.connectors.brokers import CLIENTS, Brokers
 from stormline.core.errors import SettingsError
 
 FILE = "config.json"
@@ -22,8 +23,8 @@ class Environment(NamedTuple):
     """One entry of `envs`; None where it says nothing."""
 
     name: str
-    kafka: str | None
-    """"embedded", or brokers: host:port,host:port"""
+    kafka: Brokers | None
+    """`bootstrap` may be "embedded"."""
     redis: str | None
     """"embedded", or a URL"""
     feed: Mapping[str, Mapping[str, Any]]
@@ -39,6 +40,10 @@ class Environment(NamedTuple):
     """Storm's settings for every topology in this environment; a topology's own win over them."""
     stock: Mapping[str, Any]
     """All keys as they are written: those of streamparse (`nimbus`, `workers`, ...) are read where they are used."""
+
+    @property
+    def has_embedded_kafka(self) -> bool:
+        return self.kafka is not None and self.kafka.bootstrap == EMBEDDED
 
 
 class Project(NamedTuple):
@@ -171,9 +176,16 @@ def _check(value: Any, known: Mapping[str, _Kind], where: str, faults: _Faults) 
 def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment:
     where = f"envs.{name}"
     _check(env, _ENVIRONMENT, where, faults)
+    kafka = env.get("kafka")
+    if isinstance(kafka, dict):
+        _check(kafka, _KAFKA, f"{where}.kafka", faults)
+        if "bootstrap" not in kafka:
+            faults.add(f"{where}.kafka", 'needs "bootstrap": "host:port,host:port"')
+    brokers = None if kafka is None or faults else Brokers.of_conf(kafka)
+    servers = {"kafka": kafka.get("bootstrap") if isinstance(kafka, dict) else kafka, "redis": env.get("redis")}
     for server, belongings in (("kafka", ["kafka_port"]), ("redis", ["redis_port", "redis_server"])):
         for key in belongings:
-            if key in env and env.get(server) != EMBEDDED:
+            if key in env and servers[server] != EMBEDDED:
                 faults.add(f"{where}.{key}", f'only has a meaning where "{server}" is "{EMBEDDED}"')
     if env.get("durability") == "memory" and env.get("redis") == EMBEDDED:
         faults.add(
@@ -189,7 +201,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
     topics = {topic: _partitions(settings, f"{where}.topics.{topic}", faults) for topic, settings in named.items()}
     return Environment(
         name=name,
-        kafka=env.get("kafka"),
+        kafka=brokers,
         redis=env.get("redis"),
         feed=feed,
         topics=topics,
@@ -260,6 +272,14 @@ def _python_version(value: Any) -> str | None:
     return None if right else 'the workers\' Python as "3.11", which is also the oldest that will do'
 
 
+def _kafka(value: Any) -> str | None:
+    return None if isinstance(value, dict) else _brokers(value)
+
+
+def _client(value: Any) -> str | None:
+    return None if value in CLIENTS else " or ".join(f'"{client}"' for client in CLIENTS)
+
+
 def _brokers(value: Any) -> str | None:
     broker = r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}"
     known = rf"{EMBEDDED}|{_REFERENCE}|{broker}(,\s*{broker})*"
@@ -301,6 +321,7 @@ _CLUSTER: Mapping[str, _Kind] = {
     "redis_port": _fixed_port,
     "redis_server": _text,
 }
+_KAFKA: Mapping[str, _Kind] = {"bootstrap": _brokers, "client": _client}
 _OF_STREAMPARSE = (
     ("nimbus", "use_ssh_for_nimbus", "ssh_port", "ssh_password", "user", "sudo_user", "workers", "options", "ui.port")
     + ("use_virtualenv", "install_virtualenv", "virtualenv_root", "virtualenv_path", "virtualenv_name")
@@ -308,7 +329,7 @@ _OF_STREAMPARSE = (
 )
 """The keys that streamparse 5 reads from an environment; their values are its business."""
 _ENVIRONMENT: Mapping[str, _Kind] = {
-    "kafka": _brokers,
+    "kafka": _kafka,
     "redis": _redis_url,
     "feed": _object,
     "topics": _object,

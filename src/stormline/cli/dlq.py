@@ -17,6 +17,7 @@ from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.dead_topics import Letter
 
 LISTED = 20
@@ -27,7 +28,7 @@ class Opened(NamedTuple):
     """An app with its servers."""
 
     loaded: Loaded
-    brokers: str
+    brokers: Brokers
     redis_url: str
 
     @property

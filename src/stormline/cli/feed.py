@@ -15,6 +15,7 @@ from stormline.cli import config
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.feed_file import CsvFile
     from stormline.connectors.feed_lines import LinesFile
 
@@ -85,14 +86,14 @@ def _source(file: Path, key: str | None, event_time: str | None) -> CsvFile | Li
 
 
 @contextmanager
-def _kafka(project: config.Project, env: config.Environment) -> Iterator[str]:
+def _kafka(project: config.Project, env: config.Environment) -> Iterator[Brokers]:
     """Its brokers; the embedded one of a run that is under way, or started for the time being."""
     from stormline.cli.servers import found_here, probe_kafka
 
     brokers = found_here(env).kafka
     if brokers is None:
         raise SettingsError(f'the environment "{env.name}" in {config.FILE} says nothing about kafka')
-    if brokers != config.EMBEDDED:
+    if not env.has_embedded_kafka:
         probe_kafka(brokers, env)
         yield brokers
         return
@@ -104,7 +105,7 @@ def _kafka(project: config.Project, env: config.Environment) -> Iterator[str]:
         redis_only=False,
         on_wait=lambda line: click.echo(line, err=True),
     ) as servers:
-        yield servers.kafka
+        yield brokers._replace(bootstrap=servers.kafka)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from stormline.core.errors import ServerError
 if TYPE_CHECKING:
     from redis import Redis
 
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.feed import Fed, Feed
     from stormline.connectors.feed_settings import FeedSettings
 
@@ -28,7 +29,7 @@ class Feeding:
         feeds: Sequence[FeedSettings],
         client: Redis,
         *,
-        brokers: str,
+        brokers: Brokers,
         app: str,
         rate: float | None,
         say: Callable[[str], None],

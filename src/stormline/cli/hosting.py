@@ -11,6 +11,7 @@ import stormline.connectors.kafka_reader
 import stormline.connectors.redis  # noqa: F401 - both: workers are forked later, and share what is imported by then
 from stormline.cli.logs import log_to
 from stormline.components.edges import Edges
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.edges import ServerEdges
 from stormline.core.status import Status
 from stormline.engine.clock import Clock
@@ -111,4 +112,5 @@ class Forked:
 
 def edges(conf: Mapping[str, Any]) -> Edges:
     """The edges of one process, from a topology's configuration."""
-    return ServerEdges(brokers=conf.get("stormline.kafka", ""), redis_url=conf.get("stormline.redis", ""))
+    brokers = Brokers.of_conf(conf.get("stormline.kafka", ""))
+    return ServerEdges(brokers=brokers, redis_url=conf.get("stormline.redis", ""))

@@ -103,7 +103,8 @@ def jar_of(project: Project, plan: Plan, said: Options, target: Path, tell: Tell
         raise SettingsError(*faults)
     made = said.local_jar
     if made is None and said.remote_jar is None:
-        made = shipping.build(project, plan.loaded, plan.python, plan.requirements, target, tell)
+        client = plan.env.kafka.client if plan.stateful and plan.env.kafka is not None else None
+        made = shipping.build(project, plan.loaded, plan.python, plan.requirements, target, tell, client)
     elif made is not None and jar.is_ours(made):
         shipping.require_found(plan.loaded, made, plan.python, "its requirements")
     ours = made is None or jar.is_ours(made)

@@ -19,6 +19,7 @@ from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.feed_settings import FeedSettings
     from stormline.connectors.versions import Choice
     from stormline.core.topics import Topics
@@ -92,7 +93,7 @@ def _run(start: Path, said: Options) -> None:
         multilang=said.multilang,
         debug=said.debug,
     )
-    if said.fresh and not said.yes and (env.kafka, env.redis) != (config.EMBEDDED, config.EMBEDDED):
+    if said.fresh and not said.yes and not (env.has_embedded_kafka and env.redis == config.EMBEDDED):
         places = f"Redis ({env.redis}) and its offsets in Kafka ({env.kafka})"
         click.confirm(f"Delete all results and state of {app} in {places}?", abort=True)
     with StopSignals() as stop, ExitStack() as stack:
@@ -143,7 +144,7 @@ def topics(loaded: Loaded) -> list[Topics]:
     return [cls.topic for cls in classes if issubclass(cls, KafkaSpout)]
 
 
-def create_topics(env: config.Environment, loaded: Loaded, brokers: str) -> None:
+def create_topics(env: config.Environment, loaded: Loaded, brokers: Brokers) -> None:
     """Those that the environment has, as far as this topology reads or writes them. Raises ServerError."""
     from stormline.connectors.kafka import ensure_topic
     from stormline.core.topics import chosen

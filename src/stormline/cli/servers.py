@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stormline.cli.config import EMBEDDED, FILE, Environment, Project
 from stormline.connectors.addresses import resolved, shown
+from stormline.connectors.brokers import Brokers
 from stormline.core.errors import ServerError, SettingsError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ ANSWER_WITHIN_S = 3.0
 class Servers(NamedTuple):
     """`check`: to be called now and then; starts embedded servers that have ended again, a line for each."""
 
-    kafka: str
+    kafka: Brokers
     redis_url: str
     check: Callable[[], list[str]]
 
@@ -32,15 +33,15 @@ def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> 
     An environment that does not say where both are has none; stock topologies need none. See `require_both`.
     """
     if env.kafka is None or env.redis is None:
-        yield Servers("", "", list)
+        yield Servers(Brokers(""), "", list)
         return
     env = found_here(env)
     assert env.kafka is not None and env.redis is not None  # noqa: PT018 - a reference leads to a text
-    if env.kafka != EMBEDDED:
+    if not env.has_embedded_kafka:
         probe_kafka(env.kafka, env)
     if env.redis != EMBEDDED:
         probe_redis(env.redis, env)
-    if EMBEDDED not in (env.kafka, env.redis):
+    if EMBEDDED not in (env.kafka.bootstrap, env.redis):
         yield Servers(env.kafka, env.redis, list)
         return
     from stormline.embedded.servers import EmbeddedServers
@@ -50,11 +51,11 @@ def both(project: Project, env: Environment, on_wait: Callable[[str], None]) -> 
         kafka_port=env.kafka_port,
         redis_port=env.redis_port,
         redis_server=env.redis_server,
-        redis_only=env.kafka != EMBEDDED,
+        redis_only=not env.has_embedded_kafka,
         on_wait=on_wait,
     ) as servers:
         yield Servers(
-            servers.kafka if env.kafka == EMBEDDED else env.kafka,
+            env.kafka._replace(bootstrap=servers.kafka) if env.has_embedded_kafka else env.kafka,
             servers.redis_url if env.redis == EMBEDDED else env.redis,
             servers.check,
         )
@@ -74,7 +75,7 @@ def found_here(env: Environment) -> Environment:
     """With the addresses of this machine where the environment has references. Raises SettingsError."""
     where = f'of the environment "{env.name}"'
     return env._replace(
-        kafka=env.kafka and resolved(env.kafka, f'"kafka" {where}'),
+        kafka=env.kafka and env.kafka.found_here(f'"kafka" {where}'),
         redis=env.redis and resolved(env.redis, f'"redis" {where}'),
     )
 
@@ -101,7 +102,7 @@ def stored(project: Project, env: Environment, on_wait: Callable[[str], None]) -
 def beside(project: Project, env: Environment, on_wait: Callable[[str], None]) -> Iterator[Servers]:
     """Kafka and Redis of a run that is under way, or the embedded ones started for a moment. Raises as `both`."""
     require_both(env)
-    if EMBEDDED not in (env.kafka, env.redis):
+    if not env.has_embedded_kafka and env.redis != EMBEDDED:
         with both(project, env, on_wait) as servers:
             yield servers
         return
@@ -109,12 +110,11 @@ def beside(project: Project, env: Environment, on_wait: Callable[[str], None]) -
     from stormline.embedded.servers import EmbeddedServers
 
     with EmbeddedServers.attach_or_start(
-        project.state, redis_server=env.redis_server, redis_only=env.kafka != EMBEDDED, on_wait=on_wait
+        project.state, redis_server=env.redis_server, redis_only=not env.has_embedded_kafka, on_wait=on_wait
     ) as servers:
-        kafka = servers.kafka if env.kafka == EMBEDDED else env.kafka
-        redis_url = servers.redis_url if env.redis == EMBEDDED else env.redis
-        assert kafka is not None and redis_url is not None  # noqa: PT018 - `require_both`
-        yield Servers(kafka, redis_url, list)
+        assert env.kafka is not None and env.redis is not None  # noqa: PT018 - `require_both`
+        kafka = env.kafka._replace(bootstrap=servers.kafka) if env.has_embedded_kafka else env.kafka
+        yield Servers(kafka, servers.redis_url if env.redis == EMBEDDED else env.redis, list)
 
 
 def probe_redis(url: str, env: Environment) -> None:
@@ -129,9 +129,9 @@ def probe_redis(url: str, env: Environment) -> None:
         raise _unreachable("Redis", url, env, error) from error
 
 
-def probe_kafka(brokers: str, env: Environment) -> None:
+def probe_kafka(brokers: Brokers, env: Environment) -> None:
     """One of the brokers must take a connection; clients would try for many seconds before they say so."""
-    for broker in brokers.split(","):
+    for broker in brokers.bootstrap.split(","):
         host, _, port = broker.strip().rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
@@ -139,7 +139,7 @@ def probe_kafka(brokers: str, env: Environment) -> None:
             fault = error
         else:
             return
-    raise _unreachable("Kafka", brokers, env, fault) from fault
+    raise _unreachable("Kafka", str(brokers), env, fault) from fault
 
 
 def _unreachable(what: str, where: str, env: Environment, error: Exception) -> ServerError:

@@ -11,6 +11,7 @@ import stormline
 from stormline.cli.config import Project
 from stormline.cluster import commands, jar, requirements, resolving, wheels
 from stormline.components.chaining import links
+from stormline.connectors.brokers import CONFLUENT, CONFLUENT_PACKAGE
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,9 +29,15 @@ def requirement_files(project: Project, loaded: Loaded, given: Sequence[Path]) -
 
 
 def build(
-    project: Project, loaded: Loaded, python: WorkerPython, files: Sequence[Path], target: Path, tell: Tell
+    project: Project,
+    loaded: Loaded,
+    python: WorkerPython,
+    files: Sequence[Path],
+    target: Path,
+    tell: Tell,
+    client: str | None = None,
 ) -> Path:
-    """Make the JAR at `target`, and try every component in an unpacked copy of it.
+    """Make the JAR at `target`, and try every component in an unpacked copy of it. `client`: of Kafka, on the workers.
 
     Raises SettingsError (a requirement without a wheel, every component that is not found), ServerError (pip).
     """
@@ -48,6 +55,8 @@ def build(
     packed = None
     if python.wheels is not None:
         lines = [line for path in files for line in requirements.read(path)]
+        if client == CONFLUENT:
+            lines = requirements.naming(lines, CONFLUENT_PACKAGE)
         packed = wheels.gather(lines, python.wheels, project.state / "wheels", project.root, named, tell)
     content = jar.content(
         project.root / "src",

@@ -81,7 +81,7 @@ def start_up(
         conf["stormline.run"] = begin_run(
             client, loaded.app, version(loaded.topology), said.state, migrations(loaded.topology)
         )
-        conf |= {"stormline.kafka": servers.kafka, "stormline.redis": servers.redis_url}
+        conf |= {"stormline.kafka": servers.kafka.conf(), "stormline.redis": servers.redis_url}
     clock = WallClock()
     deployment = Deployment(topology, name=loaded.app, conf=conf)
     hosting: Hosting
@@ -126,7 +126,7 @@ def _enter(
     if fresh:
         reset_group(servers.kafka, loaded.app, topics(loaded))
         clear(client, loaded.app)
-        if env.kafka == config.EMBEDDED:
+        if env.has_embedded_kafka:
             for feed in feeds:
                 delete_topic(servers.kafka, feed.topic)
     for feed in feeds:

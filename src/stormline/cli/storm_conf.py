@@ -62,7 +62,7 @@ def faults_of(conf: Mapping[str, Any], *, stateful: bool) -> list[str]:
 def servers_conf(env: Environment) -> dict[str, Any]:
     """Where the components find Kafka and Redis. Raises SettingsError if they would not, or a password showed."""
     faults = []
-    for key, value in (("kafka", env.kafka), ("redis", env.redis)):
+    for key, value in (("kafka", env.kafka and env.kafka.bootstrap), ("redis", env.redis)):
         where = f'"{key}" of the environment "{env.name}" in {FILE}'
         if value is None:
             faults.append(f"{where} is not set; the topology needs it, as an address that the workers reach")
@@ -78,7 +78,8 @@ def servers_conf(env: Environment) -> dict[str, Any]:
             )
     if faults:
         raise SettingsError(*faults)
-    return {"stormline.kafka": env.kafka, "stormline.redis": env.redis}
+    assert env.kafka is not None
+    return {"stormline.kafka": env.kafka.conf(), "stormline.redis": env.redis}
 
 
 def _unsound(conf: Mapping[str, Any], *, stateful: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from stormline.core.errors import SettingsError
 
-NEEDED: Final = ("kafka-python[crc32c]", "redis", "msgspec", "pystorm", "simplejson", "thriftpy2")
+NEEDED: Final = ("kafka-python[crc32c,snappy]", "cramjam", "redis", "msgspec", "pystorm", "simplejson", "thriftpy2")
 """What our components, stock ones and their launcher import on a worker."""
 STREAMPARSE: Final = "streamparse"
 """Goes without its dependencies: most are for its command line (ssh, templates, a compiler)."""
@@ -61,6 +61,11 @@ def with_needed(lines: list[str]) -> tuple[list[str], str]:
     own = [line for line in lines if name_of(line) != STREAMPARSE]
     own += [_pinned(package) for package in NEEDED if normal(package.partition("[")[0]) not in named]
     return own, named.get(STREAMPARSE) or _pinned(STREAMPARSE)
+
+
+def naming(lines: list[str], package: str) -> list[str]:
+    """The lines, and the package in the version that runs here, where none of them names it."""
+    return lines if normal(package) in map(name_of, lines) else [*lines, _pinned(package)]
 
 
 def _pinned(package: str) -> str:

@@ -10,7 +10,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
-from stormline.connectors.kafka import REPLAYED, ClientMaker, client_settings, reason, unreachable
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.kafka import REPLAYED, ClientMaker, client_settings
+from stormline.connectors.kafka_clients import reason, unreachable
 from stormline.core.errors import ServerError, StateError
 
 ANSWER_MS = 10_000
@@ -36,7 +38,7 @@ class Letter(NamedTuple):
     value: bytes | None
 
 
-def read(brokers: str, topics: Iterable[str], *, app: str, group: str | None = None) -> Iterator[Letter]:
+def read(brokers: Brokers, topics: Iterable[str], *, app: str, group: str | None = None) -> Iterator[Letter]:
     """The letters of an app, topic by topic, to where the logs end now; with a group only those behind what it has
     committed. A topic that does not exist has none. Raises ServerError."""
     with _consumer(brokers, group) as consumer:
@@ -49,7 +51,7 @@ def read(brokers: str, topics: Iterable[str], *, app: str, group: str | None = N
                         yield letter
 
 
-def done_with(brokers: str, group: str, ends: Mapping[tuple[str, int], int]) -> None:
+def done_with(brokers: Brokers, group: str, ends: Mapping[tuple[str, int], int]) -> None:
     """Remember that the group has seen to all letters before these offsets. Raises ServerError."""
     with _consumer(brokers, group) as consumer:
         consumer.commit(
@@ -58,7 +60,7 @@ def done_with(brokers: str, group: str, ends: Mapping[tuple[str, int], int]) -> 
         )
 
 
-def send_again(brokers: str, letters: Iterable[Letter]) -> Iterator[tuple[Letter, str | None]]:
+def send_again(brokers: Brokers, letters: Iterable[Letter]) -> Iterator[tuple[Letter, str | None]]:
     """Read the record of each letter from its topic again and append it there, with key, headers and timestamp, and a
     header `replayed`. Yields each letter once the broker has confirmed, or with the reason why it cannot be.
 
@@ -104,7 +106,7 @@ def parsed(origin: str) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _consumer(brokers: str, group: str | None) -> Iterator[Any]:
+def _consumer(brokers: Brokers, group: str | None) -> Iterator[Any]:
     maker, consumer = ClientMaker(), None
     try:
         consumer = KafkaConsumer(
@@ -182,7 +184,7 @@ def _letter(address: Any, record: Any) -> Letter:
     )
 
 
-def _told(brokers: str, error: KafkaError) -> ServerError:
+def _told(brokers: Brokers, error: KafkaError) -> ServerError:
     if isinstance(error, KafkaTimeoutError):
         return ServerError(unreachable(brokers), retriable=True)
     return ServerError(f"Kafka at {brokers}: {reason(error)}")

@@ -13,6 +13,7 @@ from stormline.core.requests import Request
 from stormline.core.topics import Topics, named
 
 if TYPE_CHECKING:
+    from stormline.connectors.brokers import Brokers
     from stormline.connectors.kafka_reader import KafkaReader
     from stormline.connectors.kafka_writer import KafkaWriter
     from stormline.connectors.redis import Done, Post, RedisStore
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class ServerEdges:
     """Edges to a Kafka and a Redis."""
 
-    def __init__(self, *, brokers: str, redis_url: str) -> None:
+    def __init__(self, *, brokers: Brokers, redis_url: str) -> None:
         self._brokers = brokers
         self._redis_url = redis_url
         self._store: RedisStore | None = None

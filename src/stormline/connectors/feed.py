@@ -20,10 +20,12 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.partitioner.default import murmur2
 
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.feed_file import Content
 from stormline.connectors.feed_settings import FeedSettings
-from stormline.connectors.kafka import FED, REPLAYED, ClientMaker, client_settings, ensure_topic, reason, unreachable
+from stormline.connectors.kafka import FED, REPLAYED, ClientMaker, client_settings, ensure_topic
 from stormline.connectors.kafka_appender import Appender
+from stormline.connectors.kafka_clients import reason, unreachable
 from stormline.core.errors import ServerError, StateError
 
 BATCH_ROWS = 1_000
@@ -64,7 +66,7 @@ class Fed(NamedTuple):
 class Feed:
     """One feed; `run` is called once, on a thread of the caller's."""
 
-    def __init__(self, brokers: str, settings: FeedSettings, *, rate: float | None = None) -> None:
+    def __init__(self, brokers: Brokers, settings: FeedSettings, *, rate: float | None = None) -> None:
         """`rate`: rows a second, at most; None: as many as can be."""
         self._brokers = brokers
         self._settings = settings

@@ -1,13 +1,11 @@
-"""What all parts that talk to Kafka share: the client's settings, its errors in our words, and the few administrative
-calls of the command line. The client is kafka-python; only the `kafka*` files and `feed` of this room import it.
+"""What all parts that talk to Kafka by kafka-python share: its settings, and the few administrative calls of the
+command line. Only the `kafka*` files and `feed` of this room import it.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -25,6 +23,8 @@ from kafka.errors import (
 )
 from kafka.net import KafkaNetClient
 
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.kafka_clients import AWAY_MS, reason, unreachable
 from stormline.core.errors import ServerError
 from stormline.core.topics import Topics, reads
 
@@ -43,13 +43,12 @@ FED = {"retention.ms": "-1"}
 than a week by them."""
 
 
-def client_settings(brokers: str) -> dict[str, Any]:
-    """Settings of every client: `brokers` is `host:port`, several with commas between."""
+def client_settings(brokers: Brokers) -> dict[str, Any]:
+    """Settings of every client."""
     return {
-        "bootstrap_servers": brokers,
+        "bootstrap_servers": brokers.bootstrap,
         "client_id": "stormline",
-        # The default lets the pause between two attempts grow to 30 s: as long would a broker that is back stay unseen.
-        "reconnect_backoff_max_ms": 1_000,
+        "reconnect_backoff_max_ms": AWAY_MS,
         "request_timeout_ms": 10_000,
     }
 
@@ -73,28 +72,8 @@ class ClientMaker:
             self.client.close()
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line: kafka-python's errors carry their meaning in the class as often as in the text."""
-    name, text = type(error).__name__, " ".join(str(error).split())
-    return text if name in text else f"{name}: {text}" if text else name
-
-
-def unreachable(brokers: str) -> str:
-    return f"Kafka at {brokers} does not answer; is it running, and is the address right?"
-
-
-def partition_name(topic: str, topic_id: uuid.UUID | None, number: int) -> str:
-    """The identity of a partition: `<topic>:<topic id>/<number>`, so that a topic deleted and made anew is another one
-    (KIP-516); without the id where the broker has none. The id is written as Kafka's own tools write it.
-    """
-    if topic_id is None or topic_id.int == 0:
-        return f"{topic}/{number}"
-    text = base64.urlsafe_b64encode(topic_id.bytes).rstrip(b"=").decode()
-    return f"{topic}:{text}/{number}"
-
-
 def ensure_topic(
-    brokers: str,
+    brokers: Brokers,
     topic: str,
     partitions: int,
     *,
@@ -114,7 +93,7 @@ def ensure_topic(
         return len(admin.describe_topics([topic])[0]["partitions"])
 
 
-def partition_count(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> int | None:
+def partition_count(brokers: Brokers, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> int | None:
     """How many partitions the topic has; None if it does not exist. Raises ServerError."""
     with _admin(brokers, f"look for topic {topic}", timeout_ms) as admin:
         if topic not in admin.list_topics():
@@ -122,13 +101,13 @@ def partition_count(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -
         return len(admin.describe_topics([topic])[0]["partitions"])
 
 
-def topic_names(brokers: str, *, timeout_ms: int = TIMEOUT_MS) -> list[str]:
+def topic_names(brokers: Brokers, *, timeout_ms: int = TIMEOUT_MS) -> list[str]:
     """All topics that there are. Raises ServerError."""
     with _admin(brokers, "list the topics", timeout_ms) as admin:
         return list(admin.list_topics())
 
 
-def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
+def delete_topic(brokers: Brokers, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Delete the topic, if it exists, with all its records, and wait until it is gone. Raises ServerError."""
     with _admin(brokers, f"delete topic {topic}", timeout_ms) as admin:
         try:
@@ -138,7 +117,7 @@ def delete_topic(brokers: str, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> N
         _wait(lambda: topic not in admin.list_topics(), timeout_ms, f"topic {topic} is still there")
 
 
-def reset_group(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> None:
+def reset_group(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Forget the offsets that the group has committed for these topics. Raises ServerError."""
     with _admin(brokers, f"reset the offsets of group {group}", timeout_ms) as admin:
         try:
@@ -169,7 +148,7 @@ class Place(NamedTuple):
         return max(0, self.end - max(self.first, self.committed or 0))
 
 
-def places(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> list[Place]:
+def places(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> list[Place]:
     """By topic and number; a topic that does not exist has no partitions. Raises ServerError."""
     with _admin(brokers, f"ask how far group {group} is", timeout_ms) as admin:
         wanted = sorted(name for name in admin.list_topics() if reads(topics, name))
@@ -199,7 +178,7 @@ def places(brokers: str, group: str, topics: Sequence[Topics], *, timeout_ms: in
 
 
 @contextmanager
-def _admin(brokers: str, purpose: str, timeout_ms: int) -> Iterator[Any]:
+def _admin(brokers: Brokers, purpose: str, timeout_ms: int) -> Iterator[Any]:
     """An admin client for one call; its errors become ServerError."""
     maker = ClientMaker()
     try:

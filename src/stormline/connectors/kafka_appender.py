@@ -27,7 +27,9 @@ from kafka.errors import (
 from kafka.net import KafkaConnectionManager, NetworkSelector
 from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
 
-from stormline.connectors.kafka import client_settings, reason, unreachable
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.kafka import client_settings
+from stormline.connectors.kafka_clients import reason, unreachable
 from stormline.connectors.kafka_records import encode_batch
 from stormline.core.errors import ServerError
 
@@ -40,7 +42,7 @@ class Appender:
     each record. All methods are for one thread; they raise ServerError, after which there is only `close`.
     """
 
-    def __init__(self, brokers: str, topic: str, ends: Mapping[int, int], *, header: bytes) -> None:
+    def __init__(self, brokers: Brokers, topic: str, ends: Mapping[int, int], *, header: bytes) -> None:
         self._brokers = brokers
         self._topic = topic
         self._header = header

@@ -11,25 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, overload
+from typing import Any
 
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 
-from stormline.connectors.kafka_records import Headers, Lists, read_all, read_headers, read_values
-
-
-class Columns(NamedTuple):
-    """Records of one partition in the order of their offsets; columns of one length."""
-
-    offsets: Sequence[int]
-    timestamps_ms: Sequence[int]
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    headers: Sequence[Headers] = ()
-
-    def cut(self, first: int, end: int) -> Columns:
-        return Columns(*(column[first:end] for column in self))  # type: ignore[arg-type]
+from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.kafka_codecs import unpacked
+from stormline.connectors.kafka_records import Lists, read_all, read_headers, read_values
 
 
 class _Fetch:
@@ -52,8 +41,8 @@ class _Fetch:
             self._add(records)
             self._header_parts.append(lambda: [()] * len(records.offsets))
             return
-        iter(batch)  # decompresses
-        data, position, count, offset = bytes(batch._buffer), batch._pos, batch.records_count, batch.base_offset
+        data, position = unpacked(batch)
+        count, offset = batch.records_count, batch.base_offset
         self._header_parts.append(partial(_unpack_headers, data, position, count, offset))
         unpack = partial(_unpack, data, position, count, offset, batch.first_timestamp, _append_ms(batch))
         if self._whole or batch.last_offset != offset + count - 1:  # compaction has taken some
@@ -73,7 +62,7 @@ class _Fetch:
 
     def columns(self) -> Columns:
         length = len(self.offsets)
-        times, keys, headers = (_Later(self, column, 0, length) for column in range(3))
+        times, keys, headers = (Later(partial(self.column, column), range(length)) for column in range(3))
         return Columns(self.offsets, times, keys, self._values, headers)
 
     def column(self, number: int) -> Sequence[Any]:
@@ -131,31 +120,6 @@ def _records_of(batch: Any) -> Lists:
     )
 
 
-class _Later(Sequence[Any]):
-    """A column of a fetch, or a piece of it, that is unpacked when it is first looked into."""
-
-    def __init__(self, fetch: _Fetch, column: int, first: int, end: int) -> None:
-        self._fetch, self._column, self._range = fetch, column, range(first, end)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    @overload
-    def __getitem__(self, at: int) -> Any: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> _Later: ...
-
-    def __getitem__(self, at: int | slice) -> Any:
-        if isinstance(at, slice):
-            piece = self._range[at]
-            return _Later(self._fetch, self._column, piece.start, piece.stop)
-        return self._fetch.column(self._column)[self._range[at]]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._fetch.column(self._column)[self._range.start : self._range.stop])
-
-
 def column_records(max_batch: int, *, timestamps: bool) -> Any:
     """A class to put in the place of kafka-python's `Fetcher.PartitionRecords`: it hands out `Columns` of at most
     `max_batch` records where the original hands out single records. What is aborted, a marker, or below the position
@@ -167,14 +131,19 @@ def column_records(max_batch: int, *, timestamps: bool) -> Any:
             return False  # `_unpack_records` below skips them itself
 
         def _unpack_records(self, _tp: Any, records: Any, _key: Any, _value: Any) -> Iterator[Columns]:
+            original: Any = super()
             fetch = _Fetch(whole=timestamps)
             position = self.next_fetch_offset
-            while (batch := records.next_batch()) is not None:
-                if self.check_crcs and not batch.validate_crc():
-                    raise CorruptRecordError(f"the checksum of the batch at offset {batch.base_offset} is wrong")
-                if self._is_wanted(batch):
-                    fetch.add(batch)
-                position = batch.next_offset
+            try:
+                while (batch := records.next_batch()) is not None:
+                    if self.check_crcs and not batch.validate_crc():
+                        raise CorruptRecordError(f"the checksum of the batch at offset {batch.base_offset} is wrong")
+                    if self._is_wanted(batch):
+                        fetch.add(batch)
+                    position = batch.next_offset
+            except Exception:
+                original.drain()  # else the fetcher would ask this, which ends here, again and again without a pause
+                raise
             # A fetch begins at the start of a batch, which may lie below the offset asked for.
             asked = bisect_left(fetch.offsets, self.fetch_offset)
             columns = fetch.columns()
@@ -183,7 +152,6 @@ def column_records(max_batch: int, *, timestamps: bool) -> Any:
                 self.next_fetch_offset = piece.offsets[-1] + 1
                 yield piece
             self.next_fetch_offset = max(position, self.next_fetch_offset)
-            original: Any = super()
             original.drain()
 
         def _is_wanted(self, batch: Any) -> bool:

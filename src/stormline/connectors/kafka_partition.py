@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError, OffsetOutOfRangeError
-
-from stormline.connectors.kafka import reason
-from stormline.connectors.kafka_columns import Columns
+from stormline.connectors.columns import Columns
+from stormline.connectors.kafka_clients import Address, Consumer, KafkaFault
 from stormline.core.events import Fetched, Standing
 
 AHEAD_RECORDS = 8_000
-ANSWER_MS = 5_000
+AHEAD_BYTES = 8 << 20
 
 
 class Partition:
-    """`address` is kafka-python's TopicPartition, `name` the identity in events."""
+    """`name` is the identity in events."""
 
-    def __init__(self, name: str, address: Any, log_end: int) -> None:
+    def __init__(self, name: str, address: Address, log_end: int) -> None:
         self.name = name
         self.address = address
         self.ready: deque[Columns] = deque()
         """Batches to hand out."""
-        self._ahead = 0
-        """Records in `ready`."""
+        self._ahead = self._ahead_bytes = 0
+        """Records in `ready`, and the bytes of their values."""
         self.position = 0
         """Behind all of `ready`."""
         self.log_end = log_end
@@ -37,7 +33,7 @@ class Partition:
     @property
     def is_full(self) -> bool:
         """No more needs to be fetched for now."""
-        return self._ahead >= AHEAD_RECORDS
+        return self._ahead >= AHEAD_RECORDS or self._ahead_bytes >= AHEAD_BYTES
 
     @property
     def is_caught_up(self) -> bool:
@@ -46,7 +42,7 @@ class Partition:
     def seek(self, offset: int) -> None:
         self.position = offset
         self.ready.clear()
-        self._ahead = 0
+        self._ahead = self._ahead_bytes = 0
         self._told = (offset, self.log_end)  # by `Assigned`
 
     def add(self, batches: Iterable[Columns]) -> None:
@@ -54,6 +50,7 @@ class Partition:
         for columns in batches:
             self.ready.append(columns)
             self._ahead += len(columns.offsets)
+            self._ahead_bytes += columns.size
 
     def moved(self, position: int, log_end: int | None) -> None:
         """A log end never goes back: Kafka answers from the committed end or from the whole, as one asks."""
@@ -66,6 +63,7 @@ class Partition:
         if self.ready:
             columns = self.ready.popleft()
             self._ahead -= len(columns.offsets)
+            self._ahead_bytes -= columns.size
             if self.ready:
                 position = columns.offsets[-1] + 1
         elif self._told == (position, self.log_end):
@@ -76,29 +74,27 @@ class Partition:
         return Fetched(self.name, offsets, times, keys, values, position, self.log_end, headers)
 
 
-def own_addresses(topic: str, numbers: Iterable[int], task_index: int, task_count: int) -> list[Any]:
+def own_addresses(topic: str, numbers: Iterable[int], task_index: int, task_count: int) -> list[Address]:
     """The partitions of one task: partition p goes to task (crc32(topic) + p) mod tasks."""
     first = zlib.crc32(topic.encode())
-    return [TopicPartition(topic, p) for p in sorted(numbers) if (first + p) % task_count == task_index]
+    return [Address(topic, p) for p in sorted(numbers) if (first + p) % task_count == task_index]
 
 
-def standings(consumer: Any, names: dict[Any, str], start_ms: int | None) -> tuple[Standing, ...]:
-    """Ask the broker where the partitions (address -> name) stand, and where the records since `start_ms` begin."""
-    addresses = list(names)
-    if not addresses:
+def standings(consumer: Consumer, names: Mapping[Address, str], start_ms: int | None) -> tuple[Standing, ...]:
+    """Ask the broker where the partitions stand, and where the records since `start_ms` begin. Raises KafkaFault."""
+    if not names:
         return ()
-    beginnings = consumer.beginning_offsets(addresses, timeout_ms=ANSWER_MS)
-    ends = consumer.end_offsets(addresses, timeout_ms=ANSWER_MS)
-    since = dict.fromkeys(addresses)
+    beginnings, ends, committed = consumer.beginnings(names), consumer.ends(names), consumer.committed(names)
+    since: dict[Address, int | None] = dict.fromkeys(names)
     if start_ms is not None:
-        found = consumer.offsets_for_times(dict.fromkeys(addresses, start_ms), timeout_ms=ANSWER_MS)
-        since = {each: ends[each] if found.get(each) is None else found[each].offset for each in addresses}
+        found = consumer.since(names, start_ms)
+        since = {each: ends[each] if found[each] is None else found[each] for each in names}
     return tuple(
         Standing(
             partition=name,
             topic=address.topic,
-            number=address.partition,
-            committed=consumer.committed(address, timeout_ms=ANSWER_MS),
+            number=address.number,
+            committed=committed[address],
             beginning=beginnings[address],
             log_end=ends[address],
             since=since[address],
@@ -107,16 +103,15 @@ def standings(consumer: Any, names: dict[Any, str], start_ms: int | None) -> tup
     )
 
 
-def lost(consumer: Any, error: KafkaError, partitions: dict[Any, Partition]) -> str:
+def lost(consumer: Consumer, addresses: Collection[Address], partitions: Mapping[Address, Partition]) -> str:
     """Say which positions are not in the log any more, and what is there instead."""
     lines = []
-    for address in error.args[0] if isinstance(error, OffsetOutOfRangeError) else partitions:
+    for address in addresses:
         name, position = partitions[address].name, partitions[address].position
         try:
-            first = consumer.beginning_offsets([address], timeout_ms=ANSWER_MS)[address]
-            end = consumer.end_offsets([address], timeout_ms=ANSWER_MS)[address]
-        except KafkaError as unknown:
-            lines.append(f"{name} at offset {position} ({reason(unknown)})")
+            first, end = consumer.beginnings([address])[address], consumer.ends([address])[address]
+        except KafkaFault as unknown:
+            lines.append(f"{name} at offset {position} ({unknown})")
         else:
             lines.append(f"{name} at offset {position}, but Kafka has {first} to {end}")
     return (

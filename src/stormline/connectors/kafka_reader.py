@@ -2,8 +2,8 @@
 
 Numbered by what happens:
 1. connect; list the partitions; `Assigned` with this task's; wait for `start`.
-2. fetch. kafka-python fetches ahead on its own thread; this one decodes, and keeps a few batches of each partition
-   ready, so that a partition that is wanted again is served at once. A partition that has enough is paused.
+2. fetch. The client fetches ahead on threads of its own; this one keeps a few batches of each partition ready, so that
+   a partition that is wanted again is served at once. A partition that has enough is held.
 3. `Fetched` where there is news and a grant (see `Reader.want`): records, or a position or log end that moved.
 4. commits.
 5. `close`: the last commit, for at most `CLOSE_S`.
@@ -20,37 +20,39 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kafka import KafkaConsumer
-from kafka.errors import KafkaTimeoutError, LogTruncationError, OffsetOutOfRangeError, RetriableError
-
-from stormline.connectors.kafka import ClientMaker, client_settings, partition_name, reason, unreachable
-from stormline.connectors.kafka_columns import column_records
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.kafka_clients import (
+    Address,
+    Consumer,
+    KafkaFault,
+    OutOfRange,
+    Unanswered,
+    consumer,
+    partition_name,
+    reason,
+    unreachable,
+)
 from stormline.connectors.kafka_commits import Commits
 from stormline.connectors.kafka_partition import Partition, lost, own_addresses, standings
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
 
-FETCH_BYTES = 512 * 1024
-TAKE_ALL = 1 << 30
 POLL_MS = 50  # how long a command may wait while there is nothing to read
 COMMIT_MS = 5  # how long an answer to a commit may wait
 COMMAND_S = 0.025  # how long news may wait while the spout has its hands full
-QUIET_FETCH_MS = 500
-BUSY_FETCH_MS = 5
 QUIET_ASK_S = 0.2
 BUSY_ASK_S = 1.0
 ASK_MS = 500
-METADATA_MS = 2_000  # how long a topic that was made anew may stay unseen
 SILENT_S = 1.5
 RETRY_S = 0.5
 CLOSE_S = 3.0
 
 
 class KafkaReader:
-    """A `stormline.components.edges.Reader`. `brokers` is `host:port`, several with commas between."""
+    """A `stormline.components.edges.Reader`."""
 
     def __init__(
         self,
-        brokers: str,
+        brokers: Brokers,
         *,
         topic: str,
         group: str,
@@ -77,8 +79,8 @@ class KafkaReader:
         self._commands: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._closing = False  # from here on: this reader's thread
         self._partitions: dict[str, Partition] = {}
-        self._addresses: dict[str, Any] = {}
-        self._started: dict[Any, Partition] = {}
+        self._addresses: dict[str, Address] = {}
+        self._started: dict[Address, Partition] = {}
         self._topic_id: uuid.UUID | None = None
         self._troubles: dict[str, str] = {}
         self._commits = Commits(self._on_committed, self._on_refused)
@@ -117,47 +119,29 @@ class KafkaReader:
 
     def _run(self) -> None:
         while not self._closing:
-            maker = ClientMaker()
-            consumer: Any = None
+            client: Consumer | None = None
             try:
-                consumer = self._connected(maker)
-                if self._assign(consumer, maker):
-                    self._read(consumer, maker)
-            except KafkaTimeoutError:
+                client = consumer(self._brokers, self._group, max_batch=self._max_batch, timestamps=self._timestamps)
+                if self._assign(client):
+                    self._read(client)
+            except Unanswered:
                 self._trouble("kafka", f"{self._topic}: {unreachable(self._brokers)} Trying again.")
-            except RetriableError as error:
-                self._trouble("kafka", f"{self._topic}: {reason(error)}; trying again.")
+            except KafkaFault as fault:
+                if fault.retriable:
+                    self._trouble("kafka", f"{self._topic}: {fault}; trying again.")
+                else:
+                    self._give_up(f"{self._topic}: reading from Kafka at {self._brokers} failed: {fault}")
             except _Fatal as error:
                 self._give_up(str(error))
             except Exception as error:  # a thread dies silently: whatever it is, the spout must hear of it
                 self._give_up(f"{self._topic}: reading from Kafka at {self._brokers} failed: {reason(error)}")
             finally:
-                if consumer is not None:
-                    consumer.close(autocommit=False, timeout_ms=1_000)
-                maker.close()
+                if client is not None:
+                    client.close()
 
-    def _connected(self, maker: ClientMaker) -> Any:
-        consumer = KafkaConsumer(
-            **client_settings(self._brokers),
-            kafka_client=maker,
-            bootstrap_timeout_ms=2_000,
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=QUIET_FETCH_MS,
-            max_partition_fetch_bytes=FETCH_BYTES,
-            metadata_max_age_ms=METADATA_MS,
-            metrics_enabled=False,
-        )
-        # kafka-python has no public way to take another decoder; the project pins its minor version, and the tests of
-        # this file fail if the name changes. Each "record" of `poll` is then a batch of up to max_batch.
-        consumer._fetcher.PartitionRecords = column_records(self._max_batch, timestamps=self._timestamps)
-        return consumer
-
-    def _assign(self, consumer: Any, maker: ClientMaker) -> bool:
+    def _assign(self, client: Consumer) -> bool:
         """Say where the partitions of this task stand, and wait for `start`; False if `close` came first."""
-        while not (numbers := consumer.partitions_for_topic(self._topic)):
+        while (topic := client.topics([self._topic]).get(self._topic)) is None:
             self._trouble(
                 "kafka",
                 f"topic {self._topic} does not exist on Kafka at {self._brokers}. Create it, or correct `topic` of the "
@@ -165,38 +149,38 @@ class KafkaReader:
             )
             if self._obey(RETRY_S):
                 return False
-        self._topic_id = maker.client.cluster.topic_id(self._topic)
-        own = own_addresses(self._topic, numbers, self._task_index, self._task_count)
-        names = {address: partition_name(self._topic, self._topic_id, address.partition) for address in own}
-        found = standings(consumer, names, self._start_ms)
+        self._topic_id = topic.id
+        own = own_addresses(self._topic, topic.numbers, self._task_index, self._task_count)
+        names = {address: partition_name(self._topic, topic.id, address.number) for address in own}
+        found = standings(client, names, self._start_ms)
         self._fine("kafka")
         self._addresses = {name: address for address, name in names.items()}
         self._partitions = {s.partition: Partition(s.partition, self._addresses[s.partition], s.log_end) for s in found}
-        self._emit(Assigned(found, len(numbers)))
+        self._emit(Assigned(found, len(topic.numbers)))
         while not self._started:
             if self._obey(None) and not self._started:
                 return False
-        consumer.assign(list(self._started))
-        for address, partition in self._started.items():
-            consumer.seek(address, partition.position)
+        client.assign({address: partition.position for address, partition in self._started.items()})
         return True
 
-    def _read(self, consumer: Any, maker: ClientMaker) -> None:
+    def _read(self, client: Consumer) -> None:
         self._heard()
         while not self._obey(self._rest()):
             try:
-                self._commits.send(consumer, self._addresses)
+                self._commits.send(client, self._addresses)
                 self._deliver()
-                self._fetch(consumer)
+                self._fetch(client)
                 self._deliver()
-                self._ask_log_ends(consumer, maker)
-            except RetriableError as error:
-                self._trouble("kafka", f"{self._topic}: {reason(error)}; trying again.")
+                self._ask_log_ends(client)
+            except OutOfRange as fault:
+                raise _Fatal(lost(client, fault.addresses, self._started)) from fault
+            except KafkaFault as fault:
+                if not fault.retriable:
+                    raise
+                self._trouble("kafka", f"{self._topic}: {fault}; trying again.")
                 if self._obey(RETRY_S):
                     break
-            except (OffsetOutOfRangeError, LogTruncationError) as error:
-                raise _Fatal(lost(consumer, error, self._started)) from error
-        self._commits.finish(consumer, self._addresses, within_s=CLOSE_S)
+        self._commits.finish(client, self._addresses, within_s=CLOSE_S)
 
     def _deliver(self) -> None:
         for partition in self._started.values():
@@ -209,47 +193,45 @@ class KafkaReader:
             return 0
         return 2 * COMMAND_S if all(p.is_full for p in self._started.values()) else COMMAND_S
 
-    def _fetch(self, consumer: Any) -> None:
-        partitions = self._started.values()
-        # A broker has one fetch of ours at a time, and a partition that is paused when it is sent waits for the next.
-        quiet = all(p.is_caught_up for p in partitions)
-        consumer._fetcher.config["fetch_max_wait_ms"] = QUIET_FETCH_MS if quiet else BUSY_FETCH_MS
-        timeout_ms = 0 if any(p.ready for p in partitions) else COMMIT_MS if self._commits.is_on_its_way else POLL_MS
-        # All of what has come, whatever its size: of a response that is taken in parts, kafka-python 3.0.12 forgets the
-        # rest when its partition is paused meanwhile and another one's response has been taken to its end.
-        fetched = consumer.poll(timeout_ms=timeout_ms, max_records=TAKE_ALL)
+    def _fetch(self, client: Consumer) -> None:
+        some_ready = any(p.ready for p in self._started.values())
+        client.hold([address for address, partition in self._started.items() if partition.is_full])
+        fetched = client.poll(0 if some_ready else COMMIT_MS if self._commits.is_on_its_way else POLL_MS)
         for address, batches in fetched.items():
             self._started[address].add(batches)
         if fetched:
             self._heard()
         for address, partition in self._started.items():
-            partition.moved(consumer.position(address, timeout_ms=0), consumer.highwater(address))
-            (consumer.pause if partition.is_full else consumer.resume)(address)
+            partition.moved(*client.standing(address))
 
-    def _ask_log_ends(self, consumer: Any, maker: ClientMaker) -> None:
+    def _ask_log_ends(self, client: Consumer) -> None:
         """Ask where the logs end: often while nothing comes, as only an answer tells silence from a dead broker."""
         now = time.monotonic()
         if now < self._ask_at:
             return
-        cluster = maker.client.cluster
-        if cluster.topic_id(self._topic) not in (self._topic_id, None):
-            raise _Fatal(
-                f"topic {self._topic} was deleted and made anew while it was read; its offsets begin again. Start over "
-                "under another name, or with --fresh."
-            )
         try:
-            ends = consumer.end_offsets(list(self._started), timeout_ms=ASK_MS)
-        except KafkaTimeoutError:
-            if now > self._heard_at + SILENT_S:
-                gone = cluster.partitions_for_topic(self._topic) is None
-                what = f"the topic does not exist on {self._brokers} any more." if gone else unreachable(self._brokers)
-                self._trouble("kafka", f"{self._topic}: {what} Trying again.")
+            topic = client.topics([self._topic]).get(self._topic)
+            if topic is not None and topic.id not in (self._topic_id, None):
+                raise _Fatal(
+                    f"topic {self._topic} was deleted and made anew while it was read; its offsets begin again. Start "
+                    "over under another name, or with --fresh."
+                )
+            ends = {} if topic is None else client.ends(self._started, ASK_MS)
+        except Unanswered:
+            self._silent(unreachable(self._brokers))
+            return
+        if topic is None:
+            self._silent(f"the topic does not exist on {self._brokers} any more.")
             return
         for address, partition in self._started.items():
             partition.moved(partition.position, ends[address])
         quiet = self._heard_at <= self._ask_at
         self._heard()
         self._ask_at = self._heard_at + (QUIET_ASK_S if quiet else BUSY_ASK_S)
+
+    def _silent(self, what: str) -> None:
+        if time.monotonic() > self._heard_at + SILENT_S:
+            self._trouble("kafka", f"{self._topic}: {what} Trying again.")
 
     def _obey(self, wait_s: float | None) -> bool:
         """Carry out the commands that have come, waiting so long for a first one; True when closing."""
@@ -280,12 +262,12 @@ class KafkaReader:
         self._fine("commit")
         self._emit(Committed(offsets))
 
-    def _on_refused(self, error: Exception) -> None:
+    def _on_refused(self, fault: KafkaFault) -> None:
         hint = " If another program is a member of this group, stop it or use another name."
         self._trouble(
             "commit",
             f"{self._topic}: Kafka at {self._brokers} does not take the commits of group {self._group}: "
-            f"{reason(error)}; trying again.{'' if isinstance(error, RetriableError) else hint}",
+            f"{fault}; trying again.{'' if fault.retriable else hint}",
         )
 
     def _heard(self) -> None:

@@ -13,12 +13,10 @@ from typing import NamedTuple
 
 from kafka.record.util import calc_crc32c
 
+from stormline.connectors.columns import Headers
+
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CHECKED = struct.Struct(">hiqqqhii")
-
-
-Headers = tuple[tuple[str, bytes | None], ...]
-"""Those of one record."""
 
 
 class Lists(NamedTuple):

@@ -23,6 +23,7 @@ from stormline.components.edges import Edges
 from stormline.components.host import Context, Tuple
 from stormline.components.wiring import PROGRESS, resolve
 from stormline.connectors.addresses import resolved
+from stormline.connectors.brokers import Brokers
 from stormline.connectors.edges import ServerEdges
 from stormline.core.batch import BATCH_FIELDS, Batch
 from stormline.core.progress import PROGRESS_FIELDS
@@ -66,9 +67,9 @@ def serve(component: Any, out: int, edges: Callable[[Mapping[str, Any]], Edges] 
 
 
 def server_edges(conf: Mapping[str, Any]) -> Edges:
-    """Raises SettingsError if an address is a reference that leads nowhere on this machine."""
-    brokers, redis_url = (resolved(str(conf.get(key, "")), key) for key in (KAFKA, REDIS))
-    return ServerEdges(brokers=brokers, redis_url=redis_url)
+    """Raises SettingsError if an address is a reference that leads nowhere on this machine, or a client is missing."""
+    brokers = Brokers.of_conf(conf.get(KAFKA, "")).found_here(KAFKA)
+    return ServerEdges(brokers=brokers, redis_url=resolved(str(conf.get(REDIS, "")), REDIS))
 
 
 class _Loop:

@@ -1,0 +1,363 @@
+"""The consumer by confluent-kafka (librdkafka).
+
+librdkafka fetches ahead on its own threads, into one queue for all partitions. Questions and commits go through its
+administrative client: there they have answers that need not be waited for, where those of a consumer stand in line
+behind the records. To pause a partition throws away what librdkafka has fetched of it, so that is done only when
+enough of it waits here.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import cached_property, partial
+from itertools import groupby
+from typing import Any, Final
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.kafka_clients import (
+    ANSWER_MS,
+    AWAY_MS,
+    FETCH_BYTES,
+    METADATA_MS,
+    Address,
+    KafkaFault,
+    OutOfRange,
+    Topic,
+    Unanswered,
+)
+
+TAKE: Final = 8_192
+"""Records asked of librdkafka at a time."""
+KEPT_BYTES: Final = 8 << 20
+"""Of a partition that is held; then it is paused."""
+FETCHES: Final = {
+    # The default pauses a partition for a whole second once enough of it waits.
+    "fetch.queue.backoff.ms": 10,
+    "queued.min.messages": 200_000,
+    # Of all partitions together: this is what bounds the memory.
+    "queued.max.messages.kbytes": 32_768,
+    "fetch.message.max.bytes": FETCH_BYTES,
+    # A partition that is resumed waits for the fetch that is under way without it.
+    "fetch.wait.max.ms": 100,
+    "fetch.error.backoff.ms": 100,
+}
+_MESSAGE: Any = Message
+"""Its annotations allow for what only a message with an error has."""
+_LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
+_UNANSWERED: Final = {
+    *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE),
+    KafkaError._NOENT,  # of the administrative client: no broker leads the partition, as far as it knows
+}
+_RETRIABLE: Final = _UNANSWERED | {
+    getattr(KafkaError, name)
+    for name in (
+        *("_WAIT_COORD", "_WAIT_CACHE", "_RETRY", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "_UNKNOWN_BROKER"),
+        *("_DESTROY_BROKER", "_NODE_UPDATE", "_TIMED_OUT_QUEUE", "_MSG_TIMED_OUT", "_PREV_IN_PROGRESS"),
+        *("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REQUEST_TIMED_OUT"),
+        *("REPLICA_NOT_AVAILABLE", "NETWORK_EXCEPTION", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE"),
+        *("NOT_COORDINATOR", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "NOT_CONTROLLER"),
+        *("KAFKA_STORAGE_ERROR", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "OFFSET_NOT_AVAILABLE"),
+        *("UNSTABLE_OFFSET_COMMIT", "THROTTLING_QUOTA_EXCEEDED", "BROKER_NOT_AVAILABLE"),
+    )
+}
+
+
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+def confluent_settings(brokers: Brokers) -> dict[str, Any]:
+    """Settings of every client."""
+    return {
+        "bootstrap.servers": brokers.bootstrap,
+        "client.id": "stormline",
+        "reconnect.backoff.max.ms": AWAY_MS,
+        "socket.timeout.ms": 10_000,
+        # librdkafka writes its log to stderr. What matters of it is reported by the connectors, once.
+        "log_level": 0,
+    }
+
+
+class ConfluentConsumer:
+    """A `stormline.connectors.kafka_clients.Consumer`."""
+
+    def __init__(self, brokers: Brokers, group: str, *, max_batch: int) -> None:
+        self._group = group
+        self._max_batch = max_batch
+        self._settings = confluent_settings(brokers)
+        self._admin = AdminClient(self._settings)
+        self._consumer = Consumer(
+            {
+                **self._settings,
+                **FETCHES,
+                "group.id": group,  # of a consumer that is no member
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,  # the only sign of a position that moved without records
+                "isolation.level": "read_committed",
+                "check.crcs": True,
+            }
+        )
+        self._positions: dict[Address, int] = {}
+        self._log_ends: dict[Address, int] = {}
+        self._held: frozenset[Address] = frozenset()
+        self._kept: dict[Address, deque[Columns]] = {}
+        """Of partitions that are held, or just fetched."""
+        self._kept_bytes: dict[Address, int] = {}
+        self._paused: set[Address] = set()
+        self._faults: deque[KafkaFault] = deque()
+        """Of the consumer, still to be raised."""
+        self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._topics: dict[str, tuple[float, Topic | None]] = {}
+        """What is known, and since when."""
+
+    def names(self) -> set[str]:
+        try:
+            return set(self._admin.list_topics(timeout=ANSWER_MS / 1000).topics)
+        except KafkaException as error:
+            raise _fault(error) from error
+
+    def topics(self, names: Collection[str]) -> dict[str, Topic]:
+        now = time.monotonic()
+        old = [name for name in names if self._topics.get(name, (0.0, None))[0] <= now - METADATA_MS / 1000]
+        if old:
+            asked = self._admin.describe_topics(TopicCollection(old), request_timeout=METADATA_MS / 1000)
+            for name, answer in asked.items():
+                self._topics[name] = now, _topic(answer)
+        return {name: topic for name in names if (topic := self._topics[name][1]) is not None}
+
+    def beginnings(self, addresses: Collection[Address]) -> dict[Address, int]:
+        return self._listed(addresses, _EARLIEST, ANSWER_MS)
+
+    def ends(self, addresses: Collection[Address], timeout_ms: int = ANSWER_MS) -> dict[Address, int]:
+        return self._listed(addresses, _LATEST, timeout_ms)
+
+    def since(self, addresses: Collection[Address], time_ms: int) -> dict[Address, int | None]:
+        found = self._listed(addresses, OffsetSpec.for_timestamp(time_ms), ANSWER_MS)
+        return {address: None if offset < 0 else offset for address, offset in found.items()}
+
+    def committed(self, addresses: Collection[Address]) -> dict[Address, int | None]:
+        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*each) for each in addresses])
+        answers = self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_MS / 1000)
+        found = _result(answers[self._group], ANSWER_MS)
+        return {_address(each): None if each.offset < 0 else each.offset for each in _sound(found)}
+
+    def assign(self, positions: Mapping[Address, int]) -> None:
+        for address, offset in positions.items():
+            self._positions[address], self._kept[address], self._kept_bytes[address] = offset, deque(), 0
+        self._consumer.incremental_assign([TopicPartition(*each, offset) for each, offset in positions.items()])
+
+    def hold(self, addresses: Collection[Address]) -> None:
+        self._held = frozenset(addresses)
+
+    def poll(self, timeout_ms: int) -> dict[Address, list[Columns]]:
+        self._serve(0)
+        if self._faults:
+            raise self._faults.popleft()
+        found = self._take()
+        if not found:
+            if self._positions.keys() <= self._held:
+                self._serve(timeout_ms)
+            else:
+                self._fetch(timeout_ms)
+                self._serve(0)
+                found = self._take()
+        return found
+
+    def standing(self, address: Address) -> tuple[int, int | None]:
+        kept = self._kept[address]
+        return kept[0].offsets[0] if kept else self._positions[address], self._log_ends.get(address)
+
+    def commit(self, offsets: Mapping[Address, int], done: Callable[[KafkaFault | None], None]) -> None:
+        asked = ConsumerGroupTopicPartitions(
+            self._group, [TopicPartition(*each, offset) for each, offset in offsets.items()]
+        )
+        answers = self._admin.alter_consumer_group_offsets([asked], request_timeout=ANSWER_MS / 1000)
+        answers[self._group].add_done_callback(lambda answer: self._answers.put(partial(self._tell, answer, done)))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _serve(self, timeout_ms: int) -> None:
+        """Answers to commits, which come on a thread of librdkafka's."""
+        try:
+            while True:
+                self._answers.get(timeout_ms > 0, timeout_ms / 1000)()
+                timeout_ms = 0
+        except queue.Empty:
+            return
+
+    def _tell(self, answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
+        try:
+            list(_sound(_result(answer, 0)))
+        except KafkaFault as fault:
+            if isinstance(fault, Unanswered):
+                # After the restart of a broker this client may wait for its group's coordinator for ever.
+                self._admin = AdminClient(self._settings)
+            done(fault)
+        else:
+            done(None)
+
+    def _take(self) -> dict[Address, list[Columns]]:
+        """All that is kept of partitions that are not held."""
+        found = {}
+        for address, kept in self._kept.items():
+            if address in self._held:
+                continue
+            if kept:
+                found[address] = list(kept)
+                kept.clear()
+                self._kept_bytes[address] = 0
+            if address in self._paused:
+                self._paused.discard(address)
+                self._consumer.resume([TopicPartition(*address)])
+        return found
+
+    def _fetch(self, timeout_ms: int) -> None:
+        """Keep what has come."""
+        # To ask for several and to wait would be to wait until there are so many.
+        messages = self._consumer.consume(TAKE, 0)
+        if not messages and timeout_ms:
+            messages = self._consumer.consume(1, timeout_ms / 1000)
+            messages += self._consumer.consume(TAKE, 0) if messages else []
+        errors = list(map(_MESSAGE.error, messages))
+        if not any(errors):  # to compare one with None raises
+            self._keep(messages)
+            return
+        for wrong, run in groupby(zip(messages, errors, strict=True), lambda each: each[1] is not None):
+            if wrong:
+                for message, error in run:
+                    self._note(message, error)
+            else:
+                self._keep([message for message, _ in run])
+
+    def _keep(self, messages: Sequence[Any]) -> None:
+        for topic, of_topic in groupby(messages, _MESSAGE.topic):
+            for number, run in groupby(of_topic, _MESSAGE.partition):
+                address, columns = Address(topic, number), _columns(list(run))
+                self._positions[address] = columns.offsets[-1] + 1
+                theirs = TopicPartition(*address)
+                self._log_ends[address] = self._consumer.get_watermark_offsets(theirs, cached=True)[1]
+                for first in range(0, len(columns.offsets), self._max_batch):
+                    self._kept[address].append(columns.cut(first, first + self._max_batch))
+                if address in self._held:
+                    self._kept_bytes[address] += columns.size
+                    if self._kept_bytes[address] > KEPT_BYTES and address not in self._paused:
+                        self._paused.add(address)
+                        self._consumer.pause([theirs])
+
+    def _note(self, message: Any, error: Any) -> None:
+        """What came in the place of a record."""
+        address = Address(message.topic(), message.partition())
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            end = message.offset()
+            self._positions[address] = max(end, self._positions[address])
+            self._log_ends[address] = end
+        elif code in _LOST:
+            self._faults.append(OutOfRange([address]))
+        else:
+            self._faults.append(fault_of(error))
+
+    def _listed(self, addresses: Collection[Address], spec: OffsetSpec, timeout_ms: int) -> dict[Address, int]:
+        asked = {TopicPartition(*address): spec for address in addresses}
+        answers = self._admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_ms / 1000
+        )
+        return {_address(theirs): _result(answer, timeout_ms).offset for theirs, answer in answers.items()}
+
+
+class _Run:
+    """Messages of one partition, of which offsets and values are read at once, the rest when somebody looks."""
+
+    def __init__(self, messages: Sequence[Any]) -> None:
+        self._messages = messages
+
+    @cached_property
+    def timestamps_ms(self) -> Sequence[int]:
+        return [time_ms for _, time_ms in map(_MESSAGE.timestamp, self._messages)]
+
+    @cached_property
+    def keys(self) -> Sequence[bytes | None]:
+        return list(map(_MESSAGE.key, self._messages))
+
+    @cached_property
+    def headers(self) -> Sequence[Headers]:
+        return [tuple(headers or ()) for headers in map(_MESSAGE.headers, self._messages)]
+
+
+def _columns(messages: Sequence[Any]) -> Columns:
+    run, whole = _Run(messages), range(len(messages))
+    return Columns(
+        list(map(_MESSAGE.offset, messages)),
+        Later(lambda: run.timestamps_ms, whole),
+        Later(lambda: run.keys, whole),
+        list(map(_MESSAGE.value, messages)),
+        Later(lambda: run.headers, whole),
+    )
+
+
+def _address(theirs: Any) -> Address:
+    return Address(theirs.topic, theirs.partition)
+
+
+def _topic(answer: Future[Any]) -> Topic | None:
+    try:
+        found = _result(answer, METADATA_MS)
+    except KafkaFault as fault:
+        cause = fault.__cause__
+        if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
+    theirs = found.topic_id
+    bits = (theirs.get_most_significant_bits() % (1 << 64)) << 64 | theirs.get_least_significant_bits() % (1 << 64)
+    return Topic(uuid.UUID(int=bits) if bits else None, frozenset(each.id for each in found.partitions))
+
+
+def _result(answer: Future[Any], timeout_ms: int) -> Any:
+    """Raises KafkaFault. librdkafka keeps to the time; the second here is for the case that it does not."""
+    try:
+        return answer.result(timeout_ms / 1000 + 1)
+    except KafkaException as error:
+        raise _fault(error) from error
+    except FutureTimeout as error:
+        raise Unanswered from error
+
+
+def _sound(found: Any) -> Iterator[Any]:
+    """Of an answer, what it says of each partition. Raises KafkaFault for the first that has an error."""
+    for each in found.topic_partitions:
+        if each.error is not None:
+            raise fault_of(each.error)
+        yield each
+
+
+def _fault(error: KafkaException) -> KafkaFault:
+    return fault_of(error.args[0])
+
+
+def fault_of(error: Any) -> KafkaFault:
+    """`error`: a KafkaError of confluent-kafka, which is none of Python's."""
+    code = error.code()
+    if code in _UNANSWERED:
+        return Unanswered(error.str())
+    return KafkaFault(f"{error.name()}: {error.str()}", retriable=code in _RETRIABLE)
