@@ -86,7 +86,7 @@ def test_assigned_tells_where_each_partition_stands(broker, topic, reading):
     assert len({name.rpartition("/")[0] for name in names}) == 1
     assert [name.rpartition("/")[2] for name in names] == ["0", "1"]
     assert all(name.startswith(f"{topic}:") and len(name) == len(topic) + 1 + 22 + 2 for name in names)
-    assert [standing[1:5] for standing in assigned.standings] == [(0, None, 0, 0), (1, None, 0, 3)]
+    assert [standing[2:6] for standing in assigned.standings] == [(0, None, 0, 0), (1, None, 0, 3)]
 
 
 def test_assigned_tells_where_the_records_of_a_time_begin(broker, topic, reading):
