@@ -17,8 +17,9 @@ from kafka.errors import KafkaError
 from kafka.protocol.metadata import ApiVersionsResponse
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
 
-from tests.contracts.kafka_clients import KafkaPython, Sent
-from tests.contracts.kafka_servers import WAIT_S, EmbeddedKafka
+from tests.contracts.kafka.client_kafka_python import KafkaPython
+from tests.contracts.kafka.kafka_clients import Sent
+from tests.contracts.kafka.kafka_servers import WAIT_S, EmbeddedKafka
 from tests.embedded.kafka.kafka_batches import made
 
 pytestmark = pytest.mark.timeout(60)
