@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from tests.contracts.kafka.kafka_clients import Got, How, Sent
+from tests.contracts.kafka.kafka_clients import Got, How, Sent, isolation
 from tests.contracts.kafka.kafka_member import WAIT_S, Member, until_enough
 
 
@@ -43,12 +43,19 @@ class Confluent:
         return [message.offset() for _, message in reports]
 
     def read(
-        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+        self,
+        topic: str,
+        count: int,
+        *,
+        start: int | None = 0,
+        partition: int = 0,
+        reset: str = "none",
+        committed_only: bool = False,
     ) -> list[Got]:
         from confluent_kafka import KafkaException, TopicPartition
 
         policy = {"none": "error"}.get(reset, reset)
-        consumer = self._consumer(**{"auto.offset.reset": policy})
+        consumer = self._consumer(**{"auto.offset.reset": policy, "isolation.level": isolation(committed_only)})
         place = [TopicPartition(topic, partition)] if start is None else [TopicPartition(topic, partition, start)]
         consumer.assign(place)
 
@@ -66,6 +73,17 @@ class Confluent:
         return [
             Got(row.offset(), row.value(), row.key(), row.timestamp()[1], tuple(row.headers() or ())) for row in rows
         ]
+
+    def transact(self, topic: str, values: Sequence[bytes], name: str, *, commit: bool) -> None:
+        from confluent_kafka import Producer
+
+        producer = Producer({"bootstrap.servers": self._servers, "transactional.id": name})
+        producer.init_transactions(WAIT_S)
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(topic, value, partition=0)
+        assert producer.flush(WAIT_S) == 0
+        (producer.commit_transaction if commit else producer.abort_transaction)(WAIT_S)
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         from confluent_kafka import TopicPartition

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from tests.contracts.kafka.kafka_clients import Got, How, Sent
+from tests.contracts.kafka.kafka_clients import Got, How, Sent, isolation
 from tests.contracts.kafka.kafka_member import WAIT_S, Member, until_enough
 
 
@@ -43,11 +43,18 @@ class KafkaPython:
             producer.close(timeout=WAIT_S)
 
     def read(
-        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+        self,
+        topic: str,
+        count: int,
+        *,
+        start: int | None = 0,
+        partition: int = 0,
+        reset: str = "none",
+        committed_only: bool = False,
     ) -> list[Got]:
         from kafka import TopicPartition
 
-        consumer = self._consumer(auto_offset_reset=reset)
+        consumer = self._consumer(auto_offset_reset=reset, isolation_level=isolation(committed_only))
         place = TopicPartition(topic, partition)
         consumer.assign([place])
         if start is not None:
@@ -57,6 +64,20 @@ class KafkaPython:
         finally:
             consumer.close()
         return [Got(row.offset, row.value, row.key, row.timestamp, tuple(row.headers)) for row in rows]
+
+    def transact(self, topic: str, values: Sequence[bytes], name: str, *, commit: bool) -> None:
+        from kafka import KafkaProducer
+
+        producer = KafkaProducer(bootstrap_servers=self._servers, transactional_id=name, retry_backoff_ms=10)
+        try:
+            producer.init_transactions()
+            producer.begin_transaction()
+            for value in values:
+                producer.send(topic, value, partition=0)
+            producer.flush(WAIT_S)
+            (producer.commit_transaction if commit else producer.abort_transaction)()
+        finally:
+            producer.close(timeout=WAIT_S)
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         from kafka import TopicPartition

@@ -14,6 +14,7 @@ from tests.contracts.kafka.client_confluent import Confluent
 from tests.contracts.kafka.client_kafka_python import KafkaPython
 from tests.contracts.kafka.kafka_clients import Client
 from tests.contracts.kafka.kafka_servers import ApacheKafka, EmbeddedKafka
+from tests.contracts.kafka.kafka_wire import Wire, await_topic, connected
 
 _names = itertools.count()
 
@@ -65,8 +66,16 @@ def admin(kafka: str) -> Iterator[KafkaAdminClient]:
 
 
 @pytest.fixture
-def topic(admin: KafkaAdminClient) -> str:
+def topic(admin: KafkaAdminClient, wire: Wire) -> str:
     """A fresh topic with two partitions. Records of any age are kept."""
     name = f"contract-{next(_names)}"
     admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1, "configs": {"retention.ms": "-1"}}})
+    await_topic(wire, name, 2)
     return name
+
+
+@pytest.fixture
+def wire(kafka: str) -> Iterator[Wire]:
+    """A connection for requests of our own."""
+    with connected(kafka) as wire:
+        yield wire

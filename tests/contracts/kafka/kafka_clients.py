@@ -34,6 +34,11 @@ class How(TypedDict, total=False):
     is_idempotent: bool
 
 
+def isolation(committed_only: bool) -> str:
+    """The value of a consumer's isolation level."""
+    return "read_committed" if committed_only else "read_uncommitted"
+
+
 class Client(Protocol):
     """What the contracts need of a client; errors are the client's own exceptions."""
 
@@ -41,9 +46,19 @@ class Client(Protocol):
         """Produce and give the offsets. Batches as large as the client makes them."""
 
     def read(
-        self, topic: str, count: int, *, start: int | None = 0, partition: int = 0, reset: str = "none"
+        self,
+        topic: str,
+        count: int,
+        *,
+        start: int | None = 0,
+        partition: int = 0,
+        reset: str = "none",
+        committed_only: bool = False,
     ) -> list[Got]:
         """The first `count` records from `start` on (None: from where the reset policy says)."""
+
+    def transact(self, topic: str, values: Sequence[bytes], name: str, *, commit: bool) -> None:
+        """Write into partition 0 in a transaction, flush, and end it."""
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
         """The earliest and the next offset."""

@@ -64,6 +64,12 @@ class ApacheKafka:
         self._layout.write()
         with (directory / "kafka.properties").open("a") as properties:
             properties.write("auto.create.topics.enable=false\n")  # as the embedded one, and as production should
+            # How often is looked for transactions that are over time, 10 s by default; and partitions that are made at
+            # the first transaction, 50 by default.
+            properties.write("transaction.abort.timed.out.transaction.cleanup.interval.ms=300\n")
+            properties.write("transaction.state.log.num.partitions=1\n")
+            # How often is looked for old segments, 5 minutes by default.
+            properties.write("log.retention.check.interval.ms=300\nlog.initial.task.delay.ms=300\n")
         subprocess.run(
             parts.format_command(self._layout, java_home), check=True, capture_output=True, timeout=WAIT_S * 3
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 from kafka.protocol.metadata import ApiVersionsResponse
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
@@ -296,17 +296,6 @@ def test_nonsense_closes_its_connection_only(tmp_path: Path, sent: bytes) -> Non
     assert broker.server.end() == 0
     assert "closed a connection" in broker.server.stderr
     assert "Traceback" not in broker.server.stderr
-
-
-def test_transactions_are_refused_in_words(broker: Broker) -> None:
-    """A transactional producer fails at once, and not by a time-out."""
-    producer = KafkaProducer(bootstrap_servers=broker.server.bootstrap, transactional_id="t")
-
-    with pytest.raises(KafkaError) as caught:
-        producer.init_transactions()
-
-    assert "Timeout" not in type(caught.value).__name__
-    producer.close(timeout=0)
 
 
 def test_producer_ids_are_new_after_a_kill(broker: Broker) -> None:

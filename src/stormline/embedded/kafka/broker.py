@@ -1,6 +1,7 @@
-"""The broker without its sockets: topics, groups and commits, and what is to be done once a second."""
+"""The broker without its sockets: topics, groups, commits and transactions, and what is to be done once a second."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from stormline.embedded.kafka.append_file import AppendFile, sync_directory
 from stormline.embedded.kafka.catalog import Catalog
 from stormline.embedded.kafka.commits import Commits
+from stormline.embedded.kafka.coordinator import Coordinator
 from stormline.embedded.kafka.errors import Code, RefusedError, tell
 from stormline.embedded.kafka.group import Group
 
@@ -34,6 +36,7 @@ class Broker:
         self._stopped_in_order.unlink(missing_ok=True)
         self.commits = Commits(directory)
         self.catalog = Catalog(directory, is_intact=is_intact)
+        self.coordinator = Coordinator(directory, self.catalog, self.commits)
 
     def stored(self, write: Callable[..., T], *arguments: Any, code: Code = Code.KAFKA_STORAGE_ERROR) -> T:
         """Run what writes to the disk. An OSError becomes RefusedError, and is told on stderr once until it is over."""
@@ -62,11 +65,14 @@ class Broker:
                     log.retain(int(time.time() * 1000))
             await asyncio.sleep(1)
             seconds += 1
+            with contextlib.suppress(RefusedError):  # told, and tried again in a second
+                self.stored(self.coordinator.expire)
             if dirty := [file for file in self._files() if file.is_dirty]:
                 await asyncio.to_thread(_sync, [_duplicate(file) for file in dirty])
 
     def _files(self) -> list[AppendFile]:
-        return [self.commits.journal.file, *(log.segments[-1].file for log in self.catalog.logs())]
+        journals = [self.commits.journal.file, self.coordinator.transactions.journal.file]
+        return [*journals, *(log.segments[-1].file for log in self.catalog.logs())]
 
     def close(self) -> None:
         """Sync and close everything, and leave the mark that no file has a torn tail."""
@@ -74,6 +80,7 @@ class Broker:
             file.sync()
         self.catalog.close()
         self.commits.close()
+        self.coordinator.transactions.close()
         self._stopped_in_order.touch()
         sync_directory(self.directory)
 

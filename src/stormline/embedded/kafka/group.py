@@ -140,12 +140,11 @@ class Group:
         self._remove(self.members[member_id], Code.UNKNOWN_MEMBER_ID)
         self._rebalance()
 
-    def check_commit(self, request: Any) -> None:
+    def check_commit(self, member_id: str, instance_id: str | None, generation: int) -> None:
         """RefusedError if offsets may not be committed: by a stranger while there are members, or by an old one."""
-        if request.generation_id_or_member_epoch < 0 and not self.members:
+        if generation < 0 and not self.members:
             return
-        instance_id = request.group_instance_id
-        self._member(request.member_id, instance_id, request.generation_id_or_member_epoch)
+        self._member(member_id, instance_id, generation)
         if self.state is State.SYNCING:
             raise RefusedError(Code.REBALANCE_IN_PROGRESS, "the group has a new generation")
 
