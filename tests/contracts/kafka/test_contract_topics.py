@@ -2,7 +2,6 @@
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
     InvalidPartitionsError,
     InvalidReplicationFactorError,
@@ -49,15 +48,3 @@ def test_a_topic_that_cannot_be_is_refused(admin: KafkaAdminClient, topic: str) 
         admin.create_topics({f"{topic}-three": one | {"replication_factor": 3}})
     admin.create_topics({f"{topic}-tried": one}, validate_only=True)
     assert not {name for name in admin.list_topics() if name.startswith(f"{topic}-")}
-
-
-def test_settings_of_a_topic_can_be_read(admin: KafkaAdminClient, topic: str) -> None:
-    """What was set at creation is told, and a limit for one topic holds for that topic."""
-    name = f"{topic}-small"
-    settings = {"max.message.bytes": "2000", "retention.ms": "86400000"}
-    admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1, "configs": settings}})
-
-    described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)], config_filter="all")
-
-    values = described["topic"][name]
-    assert {key: values[key]["value"] for key in settings} == settings

@@ -6,6 +6,7 @@ is the rest of an unfinished creation or deletion, and is removed at start.
 
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -131,10 +132,12 @@ class Catalog:
         return self.topics[name]
 
     def alter(self, name: str, settings: dict[str, str]) -> None:
-        """Give a topic these settings in the place of those it has."""
+        """Give a topic these settings in the place of those it has; what they do not keep is deleted at once."""
         topic = self.topic(name)
         self._record(["settings", name, settings])
         apply(topic.settings, topic.limits)
+        for log in topic.logs:
+            log.retain(time.time_ns() // 1_000_000)
 
     def check_growth(self, name: str, count: int) -> None:
         """RefusedError if a topic cannot have `count` partitions in all."""
