@@ -8,8 +8,10 @@ from kafka.errors import (
 
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S
+from tests.contracts.kafka.kafka_wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
+UNKNOWN_TOPIC = 3
 
 
 def test_bounds_are_the_first_and_the_next_offset(client: Client, topic: str) -> None:
@@ -84,3 +86,25 @@ def test_an_out_of_range_read_has_its_own_error(kafka: str, either: Client, topi
 
     assert caught.value.args[0] == {place: 99}
     consumer.close()
+
+
+def test_times_are_looked_up_past_what_was_deleted(admin: KafkaAdminClient, client: Client, topic: str) -> None:
+    """A record that was deleted is no answer to a look-up by time."""
+    client.send(topic, [Sent(b"x", timestamp=time_ms) for time_ms in (100, 200, 300)])
+
+    admin.delete_records({TopicPartition(topic, 0): 2})
+
+    assert client.offsets_at(topic, (1, 300, 301)) == [2, 2, None]
+
+
+def test_nothing_lies_in_an_empty_partition(wire: Wire, topic: str) -> None:
+    """It begins and ends at 0, and no time and no newest record is found."""
+    found = [wire.offset(topic, timestamp) for timestamp in (-1, -2, -3, 0, 1000)]
+
+    assert [(row.error_code, row.offset) for row in found] == [(0, 0), (0, 0), (0, -1), (0, -1), (0, -1)]
+
+
+def test_offsets_of_what_is_not_there_are_an_error(wire: Wire, topic: str) -> None:
+    """A partition too many, a topic that does not exist."""
+    assert wire.offset(topic, -1, partition=2).error_code == UNKNOWN_TOPIC
+    assert wire.offset(f"{topic}-never", -1).error_code == UNKNOWN_TOPIC

@@ -5,9 +5,11 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import (
     KafkaError,
 )
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S
+from tests.contracts.kafka.kafka_wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -74,3 +76,45 @@ def test_nothing_is_created_by_asking(kafka: str, admin: KafkaAdminClient) -> No
     producer.close()
 
     assert "never-created" not in admin.list_topics()
+
+
+def test_what_is_not_there_stays_not_there(wire: Wire, client: Client, topic: str) -> None:
+    """A tombstone has no value, which is not an empty one; so with keys and with the values of headers."""
+    rows: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]] = [
+        (b"k", None, []), (b"", b"", [("h", None), ("h", b"")]), (None, b"v", []),
+    ]  # fmt: skip
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 20)
+    for offset, (key, value, headers) in enumerate(rows):
+        builder.append(offset, 1, key, value, headers)
+    assert wire.produce(topic, bytes(builder.build())).error_code == 0
+
+    got = client.read(topic, 3)
+
+    assert [(row.key, row.value, list(row.headers)) for row in got] == rows
+
+
+def test_times_of_records_are_kept(client: Client, topic: str) -> None:
+    """The first second, today, and times that go back."""
+    times = [1, 1_600_000_000_000, 5, 4]
+
+    client.send(topic, [Sent(b"x", timestamp=time_ms) for time_ms in times])
+
+    assert [row.timestamp for row in client.read(topic, 4)] == times
+
+
+def test_bytes_of_every_value_pass(client: Client, topic: str) -> None:
+    """Keys, values and headers are bytes, whatever they look like."""
+    every = bytes(range(256)) * 4
+
+    client.send(topic, [Sent(every, every, headers=(("h" * 300, every),))])
+
+    (got,) = client.read(topic, 1)
+    assert (got.value, got.key, got.headers) == (every, every, (("h" * 300, every),))
+
+
+def test_one_codec_after_another(client: Client, topic: str) -> None:
+    """A partition may hold batches of all codecs side by side."""
+    for number, codec in enumerate(CODECS):
+        client.send(topic, [Sent(b"%d" % number)], codec=codec)
+
+    assert [row.value for row in client.read(topic, 5)] == [b"0", b"1", b"2", b"3", b"4"]

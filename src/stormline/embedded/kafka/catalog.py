@@ -105,13 +105,13 @@ class Catalog:
     def topic(self, name: str) -> Topic:
         """The topic of that name. RefusedError if there is none."""
         if name not in self.topics:
+            _check_name(name)
             raise RefusedError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name!r}")
         return self.topics[name]
 
     def check_new(self, name: str, partitions: int, settings: dict[str, str]) -> None:
         """RefusedError if such a topic cannot be created."""
-        if not _LEGAL_NAME.fullmatch(name) or name in (".", ".."):
-            raise RefusedError(Code.INVALID_TOPIC_EXCEPTION, f"{name!r} is no topic name: 1-249 of a-zA-Z0-9._-")
+        _check_name(name)
         if name in self.topics:
             raise RefusedError(Code.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists")
         if partitions < 1:
@@ -189,3 +189,8 @@ class Catalog:
         for log in self.logs():
             log.close()
         self.journal.file.close()
+
+
+def _check_name(name: str) -> None:
+    if not _LEGAL_NAME.fullmatch(name) or name in (".", ".."):
+        raise RefusedError(Code.INVALID_TOPIC_EXCEPTION, f"{name!r} is no topic name: 1-249 of a-zA-Z0-9._-")
