@@ -68,6 +68,8 @@ class ApacheKafka:
             # the first transaction, 50 by default.
             properties.write("transaction.abort.timed.out.transaction.cleanup.interval.ms=300\n")
             properties.write("transaction.state.log.num.partitions=1\n")
+            # The shortest session of a member, 6 s by default.
+            properties.write("group.min.session.timeout.ms=100\n")
             # How often is looked for old segments, 5 minutes by default.
             properties.write("log.retention.check.interval.ms=300\nlog.initial.task.delay.ms=300\n")
         subprocess.run(

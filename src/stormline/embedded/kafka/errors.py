@@ -3,6 +3,7 @@
 Numbers and names are those of `org.apache.kafka.common.protocol.Errors`.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -89,6 +90,7 @@ class DamagedError(Exception):
 
 
 def tell(message: str) -> None:
-    """Say something to who runs the broker."""
-    sys.stderr.write(f"kafka: {message}\n")
-    sys.stderr.flush()
+    """Say something to who runs the broker. What cannot be said, for the disk is full or nobody listens, is not."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"kafka: {message}\n")
+        sys.stderr.flush()
