@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,45 @@ def test_a_port_in_use_is_named(broker: Broker, tmp_path: Path) -> None:
     assert port in said
     assert "in use" in said
     assert "Traceback" not in said
+
+
+def test_a_broker_says_that_it_is_for_development(broker: Broker) -> None:
+    """In the first line of what it says, with the address and the directory."""
+    first = broker.server.stderr.splitlines()[0]
+
+    assert "for development, not for production" in first
+    assert broker.server.bootstrap in first
+    assert str(broker.directory) in first
+
+
+@pytest.mark.parametrize("name", ["topics.journal", "groups.journal", "transactions.journal"])
+@pytest.mark.parametrize("checked", [True, False], ids=["nonsense", "checksum"])
+def test_a_damaged_journal_is_named_with_what_to_do(broker: Broker, name: str, checked: bool) -> None:
+    """The broker does not start, and says which file it is, where, and what can be done."""
+    broker.create("t")
+    assert broker.server.end() == 0
+    text = b'["never heard of"]'
+    with (broker.directory / name).open("ab") as journal:
+        journal.write(b"%08x %s\n" % (zlib.crc32(text) if checked else 1, text))
+
+    status, said = run_to_its_end("--directory", str(broker.directory))
+
+    assert status == 2
+    assert re.search(rf"{name} .*line \d+.*from a backup, or move", said), said
+    assert "Traceback" not in said
+
+
+@needs_prlimit
+def test_a_disk_that_takes_no_word_either_ends_no_connection(broker: Broker) -> None:
+    """Where the log cannot be written any more, clients still get their errors, and are served when there is room."""
+    broker.create("t")
+    batch = made([1])
+    broker.limit_files(1)
+
+    assert [broker.produce("t", batch) for _ in range(3)] == [(STORAGE_ERROR, -1)] * 3
+
+    broker.limit_files(resource.RLIM_INFINITY)
+    assert broker.produce("t", batch) == (0, 0)
 
 
 def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:

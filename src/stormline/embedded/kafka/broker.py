@@ -19,6 +19,7 @@ NODE_ID = 1
 HOST = "127.0.0.1"
 LEADER_EPOCH = 0
 _RETENTION_EVERY = 60  # in seconds; it also runs when a segment is closed
+_WELL_AFTER_S = 5  # without a failure: on a full disk a small write may succeed between large ones that do not
 
 T = TypeVar("T")
 
@@ -30,10 +31,11 @@ class Broker:
         self.directory = directory
         self.port = 0
         self.groups: dict[str, Group] = {}
-        self._disk_is_failing = False
+        self._failed_at: float | None = None
         self._stopped_in_order = directory / "stopped-in-order"
         is_intact = self._stopped_in_order.exists()
         self._stopped_in_order.unlink(missing_ok=True)
+        sync_directory(directory)  # or the death of the machine brings the mark back, beside a torn tail
         self.commits = Commits(directory)
         self.catalog = Catalog(directory, is_intact=is_intact)
         self.coordinator = Coordinator(directory, self.catalog, self.commits)
@@ -44,13 +46,13 @@ class Broker:
             done = write(*arguments)
         except OSError as error:
             reason = f"cannot write under {self.directory}: {error.strerror}"
-            if not self._disk_is_failing:
+            if self._failed_at is None:
                 tell(f"{reason}; clients get errors until there is room")
-            self._disk_is_failing = True
+            self._failed_at = time.monotonic()
             raise RefusedError(code, reason) from error
-        if self._disk_is_failing:
+        if self._failed_at is not None and time.monotonic() - self._failed_at > _WELL_AFTER_S:
             tell(f"writing under {self.directory} works again")
-        self._disk_is_failing = False
+            self._failed_at = None
         return done
 
     async def upkeep(self) -> None:
