@@ -26,7 +26,7 @@ def opened(directory: Path, *, is_intact: bool = False, **limits: int) -> Log:
 
 def put(log: Log, content: bytes) -> int:
     """Append as a produce request does."""
-    return log.append(content, batches.accept(content, NO_LIMIT))
+    return log.append(content, batches.accept(content, NO_LIMIT))[0]
 
 
 def offsets_in(content: bytes) -> list[int]:

@@ -2,23 +2,26 @@
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaAdminClient, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 from kafka.protocol.metadata import ApiVersionsResponse
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
 
-from tests.contracts.kafka_clients import KafkaPython, Sent
-from tests.contracts.kafka_servers import WAIT_S, EmbeddedKafka
+from tests.contracts.kafka.client_kafka_python import KafkaPython
+from tests.contracts.kafka.kafka_clients import Sent
+from tests.contracts.kafka.kafka_servers import WAIT_S, EmbeddedKafka
 from tests.embedded.kafka.kafka_batches import made
 
 pytestmark = pytest.mark.timeout(60)
@@ -154,9 +157,8 @@ def test_a_full_disk_is_told_and_survived(broker: Broker) -> None:
     assert [broker.produce("t", good) for _ in range(3)] == [(STORAGE_ERROR, -1)] * 3
     assert broker.client.bounds("t") == (0, 1)
     assert [len(row.value) for row in broker.client.read("t", 1)] == [1000]
-    said = broker.server.stderr.splitlines()
-    assert len(said) == 1
-    assert str(broker.directory) in said[0]
+    (said,) = (line for line in broker.server.stderr.splitlines() if "until there is room" in line)
+    assert str(broker.directory) in said
 
     broker.limit_files(resource.RLIM_INFINITY)
     assert broker.produce("t", good) == (0, 1)
@@ -217,6 +219,45 @@ def test_a_port_in_use_is_named(broker: Broker, tmp_path: Path) -> None:
     assert port in said
     assert "in use" in said
     assert "Traceback" not in said
+
+
+def test_a_broker_says_that_it_is_for_development(broker: Broker) -> None:
+    """In the first line of what it says, with the address and the directory."""
+    first = broker.server.stderr.splitlines()[0]
+
+    assert "for development, not for production" in first
+    assert broker.server.bootstrap in first
+    assert str(broker.directory) in first
+
+
+@pytest.mark.parametrize("name", ["topics.journal", "groups.journal", "transactions.journal"])
+@pytest.mark.parametrize("checked", [True, False], ids=["nonsense", "checksum"])
+def test_a_damaged_journal_is_named_with_what_to_do(broker: Broker, name: str, checked: bool) -> None:
+    """The broker does not start, and says which file it is, where, and what can be done."""
+    broker.create("t")
+    assert broker.server.end() == 0
+    text = b'["never heard of"]'
+    with (broker.directory / name).open("ab") as journal:
+        journal.write(b"%08x %s\n" % (zlib.crc32(text) if checked else 1, text))
+
+    status, said = run_to_its_end("--directory", str(broker.directory))
+
+    assert status == 2
+    assert re.search(rf"{name} .*line \d+.*from a backup, or move", said), said
+    assert "Traceback" not in said
+
+
+@needs_prlimit
+def test_a_disk_that_takes_no_word_either_ends_no_connection(broker: Broker) -> None:
+    """Where the log cannot be written any more, clients still get their errors, and are served when there is room."""
+    broker.create("t")
+    batch = made([1])
+    broker.limit_files(1)
+
+    assert [broker.produce("t", batch) for _ in range(3)] == [(STORAGE_ERROR, -1)] * 3
+
+    broker.limit_files(resource.RLIM_INFINITY)
+    assert broker.produce("t", batch) == (0, 0)
 
 
 def test_a_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
@@ -295,17 +336,6 @@ def test_nonsense_closes_its_connection_only(tmp_path: Path, sent: bytes) -> Non
     assert broker.server.end() == 0
     assert "closed a connection" in broker.server.stderr
     assert "Traceback" not in broker.server.stderr
-
-
-def test_transactions_are_refused_in_words(broker: Broker) -> None:
-    """A transactional producer fails at once, and not by a time-out."""
-    producer = KafkaProducer(bootstrap_servers=broker.server.bootstrap, transactional_id="t")
-
-    with pytest.raises(KafkaError) as caught:
-        producer.init_transactions()
-
-    assert "Timeout" not in type(caught.value).__name__
-    producer.close(timeout=0)
 
 
 def test_producer_ids_are_new_after_a_kill(broker: Broker) -> None:

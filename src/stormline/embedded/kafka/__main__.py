@@ -54,6 +54,7 @@ async def _run(directory: Path, port: int, ready_fd: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every segment stays open
 
     def say_ready(port: int) -> None:
+        tell(f"a Kafka for development, not for production: one node, on 127.0.0.1:{port}, data in {directory}")
         os.write(ready_fd, b"%d\n" % port)
         if ready_fd > 2:
             os.close(ready_fd)

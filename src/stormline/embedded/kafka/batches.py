@@ -18,6 +18,9 @@ HEADER_SIZE = _HEADER.size  # 61
 _LENGTH_FROM = 12  # the length field counts what follows it
 _CHECKED_FROM = 21  # the checksum covers what follows it
 _REWRITTEN = Struct(">qii")
+_CHECKSUM, _CHECKSUM_FROM = Struct(">I"), 17
+_ATTRIBUTES = Struct(">h")
+_MAX_TIMESTAMP, _MAX_TIMESTAMP_FROM = Struct(">q"), 35
 _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 
 
@@ -41,6 +44,15 @@ class Batch(NamedTuple):
     @property
     def next_offset(self) -> int:
         return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def is_transactional(self) -> bool:
+        return bool(self.attributes & _TRANSACTIONAL)
+
+    @property
+    def is_control(self) -> bool:
+        """A marker, not records."""
+        return bool(self.attributes & _CONTROL)
 
 
 def read_header(content: bytes | memoryview, position: int = 0) -> Batch | None:
@@ -79,14 +91,36 @@ def accept(content: bytes | None, max_bytes: int) -> Batch:
         raise RefusedError(
             Code.INVALID_RECORD, f"{batch.record_count} records do not fit {batch.last_offset_delta + 1} offsets"
         )
-    if batch.attributes & (_TRANSACTIONAL | _CONTROL):
-        raise RefusedError(Code.INVALID_TXN_STATE, "this development broker has no transactions")
+    if batch.is_control:
+        raise RefusedError(Code.INVALID_RECORD, "only the broker writes markers of transactions")
+    if batch.is_transactional and batch.producer_id < 0:
+        raise RefusedError(Code.INVALID_RECORD, "a transactional batch has no producer id")
     return batch
 
 
 def placed(content: bytes, batch: Batch, base_offset: int) -> tuple[bytes, memoryview]:
     """The batch as it is stored, in two pieces: its own base offset and leader epoch 0, then the bytes as they came."""
     return _REWRITTEN.pack(base_offset, batch.size - _LENGTH_FROM, 0), memoryview(content)[_REWRITTEN.size :]
+
+
+def stamped(content: bytes, batch: Batch, now_ms: int) -> tuple[bytes, Batch]:
+    """The batch with the broker's time in the place of the producer's, for topics with LogAppendTime."""
+    attributes = batch.attributes | _LOG_APPEND_TIME
+    changed = bytearray(content)
+    _ATTRIBUTES.pack_into(changed, _CHECKED_FROM, attributes)
+    _MAX_TIMESTAMP.pack_into(changed, _MAX_TIMESTAMP_FROM, now_ms)
+    checksum = crc32c(memoryview(changed)[_CHECKED_FROM:])
+    _CHECKSUM.pack_into(changed, _CHECKSUM_FROM, checksum)
+    return bytes(changed), batch._replace(attributes=attributes, max_timestamp=now_ms, checksum=checksum)
+
+
+def end_of(content: bytes, start: int) -> int:
+    """The offset after the last of these whole batches; `start` if there is none."""
+    position = 0
+    while (batch := read_header(content, position)) is not None:
+        start = batch.next_offset
+        position += batch.size
+    return start
 
 
 def times(content: bytes, batch: Batch) -> Iterator[tuple[int, int]]:

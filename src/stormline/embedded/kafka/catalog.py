@@ -6,6 +6,7 @@ is the rest of an unfinished creation or deletion, and is removed at start.
 
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,28 +15,15 @@ from pathlib import Path
 from stormline.embedded.kafka.errors import Code, RefusedError
 from stormline.embedded.kafka.journal import Entry, Journal
 from stormline.embedded.kafka.log import Limits, Log
+from stormline.embedded.kafka.settings import apply, check
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _ID_BLOCK = 1000  # producer ids reserved by one journal entry; what is left of a block at a stop is never used
 
-_NUMBERS = {  # what a topic may set, each with its default
-    "retention.ms": -1,  # Kafka's default is a week, which deletes records with historic timestamps within minutes
-    "retention.bytes": -1,
-    "segment.bytes": 64 << 20,
-    "max.message.bytes": 1048588,
-}
-_FIXED = {  # what a topic may name, but only with the value it has here
-    "cleanup.policy": "delete",
-    "compression.type": "producer",
-    "message.timestamp.type": "CreateTime",
-    "min.insync.replicas": "1",
-}
-DEFAULT_SETTINGS = {**{name: str(value) for name, value in _NUMBERS.items()}, **_FIXED}
-
 
 @dataclass(slots=True)
 class Topic:
-    """A topic; `settings` are those given at its creation, `starts` the first offsets moved by DeleteRecords."""
+    """A topic; `settings` are those that were given, `starts` the first offsets moved by DeleteRecords."""
 
     name: str
     id: uuid.UUID
@@ -43,6 +31,7 @@ class Topic:
     partitions: int
     starts: dict[int, int] = field(default_factory=dict)
     logs: list[Log] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
 
 class Catalog:
@@ -75,6 +64,8 @@ class Catalog:
                 self.topics[name] = Topic(name, uuid.UUID(topic_id), settings, partitions)
             case ["partitions", name, count]:
                 self.topics[name].partitions = count
+            case ["settings", name, settings]:
+                self.topics[name].settings = settings
             case ["start", name, partition, offset]:
                 self.topics[name].starts[partition] = offset
             case ["delete", name]:
@@ -98,9 +89,9 @@ class Catalog:
         return self._root / f"{topic.name[:200]}-{topic.id.hex}"  # the id: a name may come back after its deletion
 
     def _open_logs(self, topic: Topic, count: int, *, is_intact: bool) -> None:
-        limits = Limits(**{name.replace(".", "_"): int(topic.settings.get(name, _NUMBERS[name])) for name in _NUMBERS})
+        apply(topic.settings, topic.limits)
         for partition in range(len(topic.logs), count):
-            log = Log(self._directory(topic) / str(partition), limits, topic.starts.get(partition, 0))
+            log = Log(self._directory(topic) / str(partition), topic.limits, topic.starts.get(partition, 0))
             log.recover(is_intact=is_intact)
             topic.logs.append(log)
 
@@ -114,25 +105,18 @@ class Catalog:
     def topic(self, name: str) -> Topic:
         """The topic of that name. RefusedError if there is none."""
         if name not in self.topics:
+            _check_name(name)
             raise RefusedError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name!r}")
         return self.topics[name]
 
     def check_new(self, name: str, partitions: int, settings: dict[str, str]) -> None:
         """RefusedError if such a topic cannot be created."""
-        if not _LEGAL_NAME.fullmatch(name) or name in (".", ".."):
-            raise RefusedError(Code.INVALID_TOPIC_EXCEPTION, f"{name!r} is no topic name: 1-249 of a-zA-Z0-9._-")
+        _check_name(name)
         if name in self.topics:
             raise RefusedError(Code.TOPIC_ALREADY_EXISTS, f"topic {name!r} exists")
         if partitions < 1:
             raise RefusedError(Code.INVALID_PARTITIONS, f"a topic has 1 partition or more, not {partitions}")
-        for key, value in settings.items():
-            if key in _FIXED and value != _FIXED[key]:
-                raise RefusedError(Code.INVALID_CONFIG, f"this development broker only has {key}={_FIXED[key]}")
-            if key in _NUMBERS and not re.fullmatch(r"-1|\d{1,18}", value):
-                raise RefusedError(Code.INVALID_CONFIG, f"{key} must be a number or -1, not {value!r}")
-            if key not in DEFAULT_SETTINGS:
-                known = ", ".join(DEFAULT_SETTINGS)
-                raise RefusedError(Code.INVALID_CONFIG, f"{key!r} is no setting of this broker; it has {known}")
+        check(settings)
 
     def create(self, name: str, partitions: int, settings: dict[str, str]) -> Topic:
         """A new topic with empty logs."""
@@ -144,8 +128,16 @@ class Catalog:
         except OSError:
             self._discard(topic)
             raise
-        self.topics[name].logs = topic.logs
+        self.topics[name].logs, self.topics[name].limits = topic.logs, topic.limits
         return self.topics[name]
+
+    def alter(self, name: str, settings: dict[str, str]) -> None:
+        """Give a topic these settings in the place of those it has; what they do not keep is deleted at once."""
+        topic = self.topic(name)
+        self._record(["settings", name, settings])
+        apply(topic.settings, topic.limits)
+        for log in topic.logs:
+            log.retain(time.time_ns() // 1_000_000)
 
     def check_growth(self, name: str, count: int) -> None:
         """RefusedError if a topic cannot have `count` partitions in all."""
@@ -197,3 +189,8 @@ class Catalog:
         for log in self.logs():
             log.close()
         self.journal.file.close()
+
+
+def _check_name(name: str) -> None:
+    if not _LEGAL_NAME.fullmatch(name) or name in (".", ".."):
+        raise RefusedError(Code.INVALID_TOPIC_EXCEPTION, f"{name!r} is no topic name: 1-249 of a-zA-Z0-9._-")

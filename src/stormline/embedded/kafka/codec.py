@@ -73,6 +73,8 @@ def _filled(container: Any, version: int, values: dict[str, Any]) -> Any:
     made = {}
     for name, value in values.items():
         if name in fields and fields[name].is_struct_array() and value is not None:
+            if not fields[name].for_version_q(version):
+                continue  # what its rows say cannot be said in this version
             inner = fields[name].data_class
             made[name] = [_filled(inner, version, item) for item in value]
         elif name in fields or name != "error_message":

@@ -3,6 +3,7 @@
 Numbers and names are those of `org.apache.kafka.common.protocol.Errors`.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -40,15 +41,24 @@ class Code(IntEnum):
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45
     INVALID_PRODUCER_EPOCH = 47
     INVALID_TXN_STATE = 48
+    INVALID_PRODUCER_ID_MAPPING = 49
+    INVALID_TRANSACTION_TIMEOUT = 50
+    CONCURRENT_TRANSACTIONS = 51  # retried
+    OPERATION_NOT_ATTEMPTED = 55
     KAFKA_STORAGE_ERROR = 56  # retried
     NON_EMPTY_GROUP = 68
     GROUP_ID_NOT_FOUND = 69
     FETCH_SESSION_ID_NOT_FOUND = 70
+    FENCED_LEADER_EPOCH = 74  # metadata are asked again
+    UNKNOWN_LEADER_EPOCH = 75  # retried
     MEMBER_ID_REQUIRED = 79
     FENCED_INSTANCE_ID = 82
     GROUP_SUBSCRIBED_TO_TOPIC = 86
     INVALID_RECORD = 87
+    UNSTABLE_OFFSET_COMMIT = 88  # retried
+    PRODUCER_FENCED = 90
     UNKNOWN_TOPIC_ID = 100
+    TRANSACTIONAL_ID_NOT_FOUND = 105
 
 
 class RefusedError(Exception):
@@ -80,6 +90,7 @@ class DamagedError(Exception):
 
 
 def tell(message: str) -> None:
-    """Say something to who runs the broker."""
-    sys.stderr.write(f"kafka: {message}\n")
-    sys.stderr.flush()
+    """Say something to who runs the broker. What cannot be said, for the disk is full or nobody listens, is not."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"kafka: {message}\n")
+        sys.stderr.flush()

@@ -9,7 +9,7 @@ A member is alive while it waits for an answer to its join or sync; else until i
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -77,6 +77,8 @@ class Group:
             if instance_id is not None:
                 for old in [member for member in others if member.instance_id == instance_id]:
                     self._remove(old, Code.FENCED_INSTANCE_ID)
+                    if self.state is State.STABLE and old.protocols == protocols:
+                        return self._replaced(old, replace(old, id=member_id, client_id=client_id))
             elif version >= 4:
                 self._announced.add(member_id)
                 return {"error_code": Code.MEMBER_ID_REQUIRED, "member_id": member_id}
@@ -102,6 +104,18 @@ class Group:
         waiting = member.joining
         self._rebalance()
         return await waiting
+
+    def _replaced(self, old: Member, new: Member) -> Answer:
+        """A static member is back as it was: it goes on with what it had, and nobody has to join again (KIP-345).
+
+        It is told another leader than itself, or it would assign anew.
+        """
+        self.members[new.id] = new
+        self._touch(new)
+        led_by = self.leader
+        if old.id == self.leader:
+            self.leader = new.id
+        return self._joined(new) | {"leader": led_by, "members": []}
 
     async def sync(self, request: Any) -> Answer:
         """The member's own assignment, as soon as the leader has given it."""
@@ -140,12 +154,11 @@ class Group:
         self._remove(self.members[member_id], Code.UNKNOWN_MEMBER_ID)
         self._rebalance()
 
-    def check_commit(self, request: Any) -> None:
+    def check_commit(self, member_id: str, instance_id: str | None, generation: int) -> None:
         """RefusedError if offsets may not be committed: by a stranger while there are members, or by an old one."""
-        if request.generation_id_or_member_epoch < 0 and not self.members:
+        if generation < 0 and not self.members:
             return
-        instance_id = request.group_instance_id
-        self._member(request.member_id, instance_id, request.generation_id_or_member_epoch)
+        self._member(member_id, instance_id, generation)
         if self.state is State.SYNCING:
             raise RefusedError(Code.REBALANCE_IN_PROGRESS, "the group has a new generation")
 

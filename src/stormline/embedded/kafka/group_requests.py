@@ -1,24 +1,25 @@
 """The requests about consumer groups: membership, and the offsets they commit."""
 
+from collections.abc import Callable
 from typing import Any
 
 from stormline.embedded.kafka.broker import HOST, NODE_ID, Broker
 from stormline.embedded.kafka.codec import Header
-from stormline.embedded.kafka.commits import Commit
+from stormline.embedded.kafka.commits import Commit, Partition
 from stormline.embedded.kafka.errors import Code, RefusedError, attempt
 from stormline.embedded.kafka.group import Group, State
 
 Answer = dict[str, Any]
-_GROUP_COORDINATOR = 0
+_COORDINATED = (0, 1)  # groups, transactional ids
 _LONGEST_METADATA = 4096  # characters; Kafka's offset.metadata.max.bytes
 _NOT_COMMITTED = Commit(-1, -1, "")
 
 
 async def find_coordinator(broker: Broker, request: Any, header: Header) -> Answer:
-    """This broker coordinates every group; transactions have no coordinator."""
+    """This broker coordinates every group and every transactional id."""
     place: Answer = {"node_id": NODE_ID, "host": HOST, "port": broker.port}
-    if request.key_type != _GROUP_COORDINATOR:
-        reason = "this development broker has no transactions and no share groups"
+    if request.key_type not in _COORDINATED:
+        reason = "this development broker has no share groups"
         place = {"node_id": -1, "port": -1, **RefusedError(Code.INVALID_REQUEST, reason).answer}
     return (
         place if header.version < 4 else {"coordinators": [{**place, "key": key} for key in request.coordinator_keys]}
@@ -66,7 +67,19 @@ def _group(broker: Broker, group_id: str) -> Group:
 
 
 async def offset_commit(broker: Broker, request: Any, header: Header) -> Answer:
-    """Commit offsets, all that are valid at once; from a member, or from anyone while the group has no members."""
+    """Commit offsets; from a member, or from anyone while the group has no members."""
+    member = (request.member_id, request.group_instance_id, request.generation_id_or_member_epoch)
+
+    def commit(commits: dict[Partition, Commit]) -> None:
+        broker.stored(broker.commits.commit, request.group_id, commits, code=Code.COORDINATOR_NOT_AVAILABLE)
+
+    return checked_commits(broker, request, member, commit)
+
+
+def checked_commits(
+    broker: Broker, request: Any, member: tuple[str, str | None, int], keep: Callable[[dict[Partition, Commit]], None]
+) -> Answer:
+    """Answer a request that commits offsets: all that are valid are kept at once."""
     commits = {}
 
     def check(topic: str, row: Any) -> Answer:
@@ -86,9 +99,9 @@ async def offset_commit(broker: Broker, request: Any, header: Header) -> Answer:
     try:
         if not request.group_id:
             raise RefusedError(Code.INVALID_GROUP_ID, "a commit needs a group")
-        broker.groups.get(request.group_id, Group()).check_commit(request)
+        broker.groups.get(request.group_id, Group()).check_commit(*member)
         if commits:
-            broker.stored(broker.commits.commit, request.group_id, commits, code=Code.COORDINATOR_NOT_AVAILABLE)
+            keep(commits)
     except RefusedError as error:
         for topic in topics:
             topic["partitions"] = [row | error.answer for row in topic["partitions"]]
@@ -97,15 +110,21 @@ async def offset_commit(broker: Broker, request: Any, header: Header) -> Answer:
 
 async def offset_fetch(broker: Broker, request: Any, header: Header) -> Answer:
     """The committed offsets of one group, or from version 8 on of several."""
+    stable = header.version >= 7 and request.require_stable
     if header.version < 8:
-        return {"topics": _committed(broker, request.group_id, request.topics)}
+        return {"topics": _committed(broker, request.group_id, request.topics, stable=stable)}
     return {"groups": [
-        {"group_id": row.group_id, "topics": _committed(broker, row.group_id, row.topics)} for row in request.groups
+        {"group_id": row.group_id, "topics": _committed(broker, row.group_id, row.topics, stable=stable)}
+        for row in request.groups
     ]}  # fmt: skip
 
 
-def _committed(broker: Broker, group_id: str, topics: Any) -> list[Answer]:
-    """What the group has committed for these partitions (None: for all); offset -1 where nothing is."""
+def _committed(broker: Broker, group_id: str, topics: Any, *, stable: bool) -> list[Answer]:
+    """What the group has committed for these partitions (None: for all); offset -1 where nothing is.
+
+    `stable`: an error where an open transaction may change it.
+    """
+    unstable = broker.coordinator.unstable(group_id) if stable else set()
     held = broker.commits.groups.get(group_id, {})
     if topics is None:
         names = sorted({name for name, _ in held})
@@ -119,6 +138,7 @@ def _committed(broker: Broker, group_id: str, topics: Any) -> list[Answer]:
                 "committed_offset": commit.offset,
                 "committed_leader_epoch": commit.leader_epoch,
                 "metadata": commit.metadata,
+                "error_code": Code.UNSTABLE_OFFSET_COMMIT if (name, index) in unstable else Code.NONE,
             }
             for index, commit in ((index, held.get((name, index), _NOT_COMMITTED)) for index in indexes)
         ]}

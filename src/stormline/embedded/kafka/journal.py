@@ -33,13 +33,20 @@ class Journal:
         torn = lines.pop()  # what follows the last line end: nothing, or a write that was not finished
         for number, line in enumerate(lines, 1):
             if line[:8] != _checksum(line[9:]):
-                raise DamagedError(
-                    f"{self.file.path} is damaged at line {number}; restore it, or begin in a new directory"
-                )
-            self._apply(json.loads(line[9:]))
+                raise self._damaged(f"is damaged at line {number}")
+            try:
+                self._apply(json.loads(line[9:]))
+            except (ValueError, LookupError, TypeError) as error:
+                raise self._damaged(f"says at line {number} what cannot be ({error!r})") from error
         if torn:
             tell(f"cut {len(torn)} bytes of an unfinished write from {self.file.path}")
             self.file.cut(self.file.size - len(torn))
+
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(
+            f"{self.file.path} {what}. Put back a copy of it from a backup, or move {self.file.path.parent} away: the "
+            "broker then begins anew, without the records in it"
+        )
 
     def append(self, entry: Entry) -> None:
         """Keep an entry and apply it. On an OSError it is neither kept nor applied."""

@@ -1,6 +1,7 @@
-"""The log of one partition: segments on disk, the producers they came from, and who waits for more.
+"""The log of one partition: segments on disk, the producers they came from, what is committed, and who waits.
 
-The last segment is the one that is written. Offsets are dense: a record's offset is the number of records before it.
+The last segment is the one that is written. Offsets are dense: a record's offset is the number of records and markers
+before it.
 """
 
 import asyncio
@@ -8,20 +9,24 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stormline.embedded.kafka import batches, markers
 from stormline.embedded.kafka.batches import Batch
 from stormline.embedded.kafka.errors import Code, DamagedError, RefusedError, tell
 from stormline.embedded.kafka.producers import Producers
 from stormline.embedded.kafka.segment import Segment
+from stormline.embedded.kafka.visibility import Aborted, Visibility
 
 
 @dataclass(slots=True)
 class Limits:
     """The settings of a topic that its logs obey, by the names of Kafka's topic configuration; -1 is no limit."""
 
-    segment_bytes: int
-    retention_ms: int
-    retention_bytes: int
-    max_message_bytes: int
+    segment_bytes: int = 64 << 20
+    retention_ms: int = -1  # Kafka's default is a week, which deletes records with historic times within minutes
+    retention_bytes: int = -1
+    max_message_bytes: int = 1048588
+    log_append_time: bool = False
+    """message.timestamp.type: records get the time at which they are stored, not that of their producer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,11 +38,17 @@ class Log:
     start: int = 0
     segments: list[Segment] = field(default_factory=list)
     producers: Producers = field(default_factory=Producers)
+    visibility: Visibility = field(default_factory=Visibility)
     waiters: set[asyncio.Event] = field(default_factory=set)
 
     @property
     def end(self) -> int:
         return self.segments[-1].next_offset
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Where a reader of committed records waits: the first offset of the oldest open transaction, or the end."""
+        return max(self.visibility.last_stable_offset(self.end), self.start)
 
     def recover(self, *, is_intact: bool) -> None:
         """Open the files and take what is whole. `is_intact`: the broker was stopped in order, so no batch is torn.
@@ -50,7 +61,8 @@ class Log:
             segment = Segment(self.directory, base)
             is_last = base == bases[-1]
             for batch in segment.recover(is_intact=is_intact or not is_last):
-                self.producers.note(batch, batch.base_offset)
+                content = segment.file.read(segment.end - batch.size, batch.size) if batch.is_control else b""
+                self._note(content, batch, batch.base_offset)
             torn = segment.file.size - segment.end
             if torn and not is_last:
                 raise DamagedError(
@@ -61,14 +73,25 @@ class Log:
                 segment.file.cut(segment.end)
             self.segments.append(segment)
         self.start = max(self.start, self.segments[0].base_offset)
+        self.visibility.trim(self.start)
 
-    def append(self, content: bytes, batch: Batch) -> int:
-        """Store a batch that was accepted; answer its base offset. A copy of an earlier batch is only answered.
+    def _note(self, content: bytes, batch: Batch, base_offset: int) -> None:
+        self.producers.note(batch, base_offset)
+        self.visibility.note(batch, base_offset, commits=batch.is_control and markers.commits(content))
+
+    def append(self, content: bytes, batch: Batch) -> tuple[int, int]:
+        """Store a batch that was accepted, or a marker; answer its base offset, and its time where that is the log's
+        own (else -1). A copy of an earlier batch is only answered.
 
         Raises RefusedError on a gap in a producer's sequence, OSError when the disk does; nothing is stored then.
         """
-        if (original := self.producers.check(batch)) is not None:
-            return original
+        if not batch.is_control:
+            if (original := self.producers.check(batch)) is not None:
+                return original, -1
+            if batch.producer_id in self.visibility.open and not batch.is_transactional:
+                raise RefusedError(Code.INVALID_TXN_STATE, f"producer {batch.producer_id} has an open transaction here")
+            if self.limits.log_append_time:
+                content, batch = batches.stamped(content, batch, time.time_ns() // 1_000_000)
         active = self.segments[-1]
         if active.file.size and active.file.size + batch.size > self.limits.segment_bytes:
             active.file.sync()  # the periodic sync looks at the last segment only
@@ -77,24 +100,34 @@ class Log:
             self.retain(time.time_ns() // 1_000_000)
         base_offset = active.next_offset
         active.append(content, batch)
-        self.producers.note(batch, base_offset)
+        self._note(content, batch, base_offset)
         self.wake()
-        return base_offset
+        return base_offset, batch.max_timestamp if self.limits.log_append_time else -1
 
     def wake(self) -> None:
         """Let every waiting fetch look again."""
         for waiter in self.waiters:
             waiter.set()
 
-    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> bytes:
-        """Whole batches from the one that holds `offset` on, out of one segment. RefusedError when out of range."""
-        return self._segment(offset).read(offset, max_bytes, at_least_one=at_least_one)
+    def read(self, offset: int, max_bytes: int, *, at_least_one: bool, committed_only: bool = False) -> bytes:
+        """Whole batches from the one that holds `offset` on, out of one segment; `committed_only`: none from the last
+        stable offset on. RefusedError when out of range."""
+        segment = self._segment(offset)
+        return segment.read(offset, self._limit(committed_only=committed_only), max_bytes, at_least_one=at_least_one)
 
-    def available(self, offset: int) -> int:
+    def available(self, offset: int, *, committed_only: bool = False) -> int:
         """How many bytes a fetch at `offset` could get in all. RefusedError when out of range."""
         first = self._segment(offset)
-        behind = sum(segment.file.size for segment in self.segments if segment.base_offset > first.base_offset)
-        return first.file.size - first.position_of(offset) + behind
+        limit = self._limit(committed_only=committed_only)
+        behind = sum(each.position_of(limit) for each in self.segments if each.base_offset > first.base_offset)
+        return max(first.position_of(limit) - first.position_of(offset) + behind, 0)
+
+    def _limit(self, *, committed_only: bool) -> int:
+        return self.last_stable_offset if committed_only else self.end
+
+    def aborted(self, offset: int, records: bytes) -> list[Aborted]:
+        """The aborted transactions in what was read from `offset` on."""
+        return self.visibility.aborted(offset, batches.end_of(records, offset)) if records else []
 
     def _segment(self, offset: int) -> Segment:
         if not self.start <= offset <= self.end:
@@ -117,6 +150,7 @@ class Log:
     def trim(self, start: int) -> None:
         """Make `start` the first offset that can be read, and delete the segments that lie wholly before it."""
         self.start = max(self.start, start)
+        self.visibility.trim(self.start)
         while len(self.segments) > 1 and self.segments[0].next_offset <= self.start:
             self.segments.pop(0).delete()
 

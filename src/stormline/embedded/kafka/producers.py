@@ -40,7 +40,7 @@ class Producers:
             for first, last, base_offset in producer.recent:
                 if (first, last) == (batch.base_sequence, last_sequence):
                     return base_offset
-            expected = (producer.recent[-1][1] + 1) % _SEQUENCES
+            expected = (producer.recent[-1][1] + 1) % _SEQUENCES if producer.recent else 0
         if batch.base_sequence != expected:
             reason = f"producer {batch.producer_id}: sequence {expected} is next, {batch.base_sequence} came"
             raise RefusedError(Code.OUT_OF_ORDER_SEQUENCE_NUMBER, reason)
@@ -53,7 +53,8 @@ class Producers:
         producer = self._by_id.get(batch.producer_id)
         if producer is None or producer.epoch != batch.producer_epoch:
             producer = self._by_id[batch.producer_id] = _Producer(batch.producer_epoch)
-        producer.recent.append((batch.base_sequence, _last_sequence(batch), base_offset))
+        if not batch.is_control:  # a marker has no sequence, but may bring a new epoch
+            producer.recent.append((batch.base_sequence, _last_sequence(batch), base_offset))
         self._by_id.move_to_end(batch.producer_id)
         if len(self._by_id) > _REMEMBERED_PRODUCERS:
             self._by_id.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The requests about records: produce, fetch, look up offsets, delete, and the id of an idempotent producer."""
+"""The requests about records: produce, fetch, look up offsets, delete."""
 
 import asyncio
 from typing import Any
@@ -11,6 +11,7 @@ from stormline.embedded.kafka.log import Log
 
 Answer = dict[str, Any]
 _LARGEST_ANSWER = 8 << 20  # bytes of records in one fetch answer, whatever the client allows: it bounds our memory
+_READ_COMMITTED = 1
 _LATEST, _EARLIEST, _MAX_TIMESTAMP = -1, -2, -3
 
 
@@ -18,7 +19,7 @@ async def produce(broker: Broker, request: Any, header: Header) -> Answer | None
     """Append each partition's batch. With acks=0 nobody waits for an answer: a failure closes the connection."""
     answer = {"responses": [
         {"name": topic.name, "partition_responses": [
-            attempt({"index": row.index, "base_offset": -1}, _append, broker, request.acks, topic.name, row)
+            attempt({"index": row.index, "base_offset": -1}, _append, broker, request, topic.name, row)
             for row in topic.partition_data
         ]} for topic in request.topic_data
     ]}  # fmt: skip
@@ -31,12 +32,22 @@ async def produce(broker: Broker, request: Any, header: Header) -> Answer | None
     return None
 
 
-def _append(broker: Broker, acks: int, topic: str, row: Any) -> Answer:
-    if acks not in (-1, 0, 1):
-        raise RefusedError(Code.INVALID_REQUIRED_ACKS, f"acks is 0, 1 or -1 (all), not {acks}")
+def _append(broker: Broker, request: Any, topic: str, row: Any) -> Answer:
+    if request.acks not in (-1, 0, 1):
+        raise RefusedError(Code.INVALID_REQUIRED_ACKS, f"acks is 0, 1 or -1 (all), not {request.acks}")
     log = broker.catalog.log(topic, row.index)
     batch = batches.accept(row.records, log.limits.max_message_bytes)
-    return {"base_offset": broker.stored(log.append, row.records, batch), "log_start_offset": log.start}
+    if batch.is_transactional and log.producers.check(batch) is None:  # a copy may come after the end
+        producer = (request.transactional_id, batch.producer_id, batch.producer_epoch)
+        broker.coordinator.check_append(*producer, (topic, row.index))
+    base_offset, stored_ms = broker.stored(log.append, row.records, batch)
+    return {"base_offset": base_offset, "log_append_time_ms": stored_ms, "log_start_offset": log.start}
+
+
+def _check_epoch(epoch: int) -> None:
+    """RefusedError where the client believes in another leader epoch than the one there is."""
+    if epoch > LEADER_EPOCH:
+        raise RefusedError(Code.UNKNOWN_LEADER_EPOCH, f"the leader epoch is {LEADER_EPOCH}, {epoch} came")
 
 
 async def fetch(broker: Broker, request: Any, header: Header) -> Answer:
@@ -48,19 +59,27 @@ async def fetch(broker: Broker, request: Any, header: Header) -> Answer:
         raise RefusedError(Code.FETCH_SESSION_ID_NOT_FOUND, "there are no fetch sessions")
     await _wait_for_enough(broker, request)
     budget = min(request.max_bytes, _LARGEST_ANSWER)
+    committed_only = request.isolation_level == _READ_COMMITTED
     is_empty = True
 
     def read(topic: str, row: Any) -> Answer:
         nonlocal budget, is_empty
         log = broker.catalog.log(topic, row.partition)
+        _check_epoch(row.current_leader_epoch)
         wanted = max(min(row.partition_max_bytes, budget), 0)
-        records = log.read(row.fetch_offset, wanted, at_least_one=is_empty)  # else a large batch blocks its reader
+        # Without `at_least_one` a large batch would block its reader.
+        records = log.read(row.fetch_offset, wanted, at_least_one=is_empty, committed_only=committed_only)
         budget -= len(records)
         is_empty = is_empty and not records
+        aborted = [
+            {"producer_id": each.producer_id, "first_offset": each.first_offset}
+            for each in (log.aborted(row.fetch_offset, records) if committed_only else ())
+        ]
         return {
             "high_watermark": log.end,
-            "last_stable_offset": log.end,
+            "last_stable_offset": log.last_stable_offset,
             "log_start_offset": log.start,
+            "aborted_transactions": aborted if committed_only else None,
             "records": records,
         }
 
@@ -97,7 +116,8 @@ def _has_enough(broker: Broker, request: Any, watched: set[Log]) -> bool:
         for row in topic.partitions:
             try:
                 log = broker.catalog.log(topic.topic, row.partition)
-                size += log.available(row.fetch_offset)
+                _check_epoch(row.current_leader_epoch)
+                size += log.available(row.fetch_offset, committed_only=request.isolation_level == _READ_COMMITTED)
             except RefusedError:
                 return True
             watched.add(log)
@@ -106,18 +126,20 @@ def _has_enough(broker: Broker, request: Any, watched: set[Log]) -> bool:
 
 async def list_offsets(broker: Broker, request: Any, header: Header) -> Answer:
     """The earliest or the next offset, the first one not older than a time, or that of the newest record."""
+    committed_only = header.version >= 2 and request.isolation_level == _READ_COMMITTED
     return {"topics": [
         {"name": topic.name, "partitions": [
-            attempt({"partition_index": row.partition_index}, _look_up, broker, topic.name, row)
+            attempt({"partition_index": row.partition_index}, _look_up, broker, topic.name, row, committed_only)
             for row in topic.partitions
         ]} for topic in request.topics
     ]}  # fmt: skip
 
 
-def _look_up(broker: Broker, topic: str, row: Any) -> Answer:
+def _look_up(broker: Broker, topic: str, row: Any, committed_only: bool) -> Answer:
     log = broker.catalog.log(topic, row.partition_index)
+    _check_epoch(row.current_leader_epoch)
     if row.timestamp == _LATEST:
-        found = log.end, -1
+        found = log.last_stable_offset if committed_only else log.end, -1
     elif row.timestamp == _EARLIEST:
         found = log.start, -1
     elif row.timestamp == _MAX_TIMESTAMP:
@@ -145,8 +167,16 @@ def _trim(broker: Broker, topic: str, row: Any) -> Answer:
     return {"low_watermark": broker.stored(broker.catalog.trim, topic, row.partition_index, row.offset)}
 
 
-async def init_producer_id(broker: Broker, request: Any, header: Header) -> Answer:
-    """A new producer id, epoch 0. A transactional producer is refused."""
-    if request.transactional_id is not None:
-        raise RefusedError(Code.INVALID_TXN_STATE, "this development broker has no transactions")
-    return {"producer_id": broker.stored(broker.catalog.new_producer_id), "producer_epoch": 0}
+async def offset_for_leader_epoch(broker: Broker, request: Any, header: Header) -> Answer:
+    """Where a leader epoch ends. There is one epoch here, and it goes on."""
+    return {"topics": [
+        {"topic": topic.topic, "partitions": [
+            attempt({"partition": row.partition}, _epoch_end, broker, topic.topic, row) for row in topic.partitions
+        ]} for topic in request.topics
+    ]}  # fmt: skip
+
+
+def _epoch_end(broker: Broker, topic: str, row: Any) -> Answer:
+    log = broker.catalog.log(topic, row.partition)
+    _check_epoch(row.current_leader_epoch)
+    return {"leader_epoch": LEADER_EPOCH, "end_offset": log.end} if row.leader_epoch == LEADER_EPOCH else {}

@@ -65,11 +65,12 @@ class Segment:
                 return position
         return self.file.size
 
-    def read(self, offset: int, max_bytes: int, *, at_least_one: bool) -> bytes:
-        """Whole batches from the one that holds `offset` on, at most `max_bytes`; `at_least_one` in any case."""
+    def read(self, offset: int, until: int, max_bytes: int, *, at_least_one: bool) -> bytes:
+        """Whole batches from the one that holds `offset` to before the one that holds `until`, at most `max_bytes`, but
+        `at_least_one` if there is one."""
         start = self.position_of(offset)
         limit = start + max_bytes
-        end = self.file.size
+        end = self.position_of(until)
         if end > limit:
             indexed = bisect_right(self._positions, limit) - 1
             end = max(self._positions[indexed], start)
@@ -78,7 +79,7 @@ class Segment:
                 if position + batch.size > limit and not (at_least_one and position == start):
                     break
                 end = position + batch.size
-        return self.file.read(start, end - start)
+        return self.file.read(start, max(end - start, 0))
 
     def first_at(self, timestamp: int, start: int) -> tuple[int, int] | None:
         """Offset and time of the first record at or after offset `start` not older than `timestamp` (ms), or None."""

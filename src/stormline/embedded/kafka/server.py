@@ -6,7 +6,14 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from stormline.embedded.kafka import codec, group_requests, record_requests, topic_requests
+from stormline.embedded.kafka import (
+    codec,
+    config_requests,
+    group_requests,
+    record_requests,
+    topic_requests,
+    transaction_requests,
+)
 from stormline.embedded.kafka.broker import HOST, Broker
 from stormline.embedded.kafka.codec import Header
 from stormline.embedded.kafka.errors import Code, RefusedError, tell
@@ -55,12 +62,20 @@ APIS = {
     19: Api("CreateTopics", 2, 7, topic_requests.create_topics),
     20: Api("DeleteTopics", 1, 6, topic_requests.delete_topics),
     21: Api("DeleteRecords", 0, 2, record_requests.delete_records),
-    22: Api("InitProducerId", 0, 4, record_requests.init_producer_id),
-    32: Api("DescribeConfigs", 1, 4, topic_requests.describe_configs),
+    22: Api("InitProducerId", 0, 4, transaction_requests.init_producer_id),
+    23: Api("OffsetForLeaderEpoch", 2, 4, record_requests.offset_for_leader_epoch),
+    24: Api("AddPartitionsToTxn", 0, 3, transaction_requests.add_partitions_to_txn),
+    25: Api("AddOffsetsToTxn", 0, 3, transaction_requests.add_offsets_to_txn),
+    26: Api("EndTxn", 0, 3, transaction_requests.end_txn),
+    28: Api("TxnOffsetCommit", 0, 3, transaction_requests.txn_offset_commit),
+    32: Api("DescribeConfigs", 1, 4, config_requests.describe_configs),
     37: Api("CreatePartitions", 0, 3, topic_requests.create_partitions),
     42: Api("DeleteGroups", 0, 2, group_requests.delete_groups),
+    44: Api("IncrementalAlterConfigs", 0, 1, config_requests.incremental_alter_configs),
     47: Api("OffsetDelete", 0, 0, group_requests.offset_delete),
     60: Api("DescribeCluster", 0, 1, topic_requests.describe_cluster),
+    65: Api("DescribeTransactions", 0, 0, transaction_requests.describe_transactions),
+    66: Api("ListTransactions", 0, 0, transaction_requests.list_transactions),
 }
 _API_VERSIONS = 18
 

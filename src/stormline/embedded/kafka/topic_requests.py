@@ -1,17 +1,15 @@
-"""The requests about the cluster and its topics: metadata, creation, growth, deletion, settings."""
+"""The requests about the cluster and its topics: metadata, creation, growth, deletion."""
 
 from typing import Any
 from uuid import UUID
 
 from stormline.embedded.kafka.broker import HOST, LEADER_EPOCH, NODE_ID, Broker
-from stormline.embedded.kafka.catalog import DEFAULT_SETTINGS, Topic
+from stormline.embedded.kafka.catalog import Topic
 from stormline.embedded.kafka.codec import NO_ID, Header
+from stormline.embedded.kafka.config_requests import described
 from stormline.embedded.kafka.errors import Code, RefusedError, attempt
 
 Answer = dict[str, Any]
-_TOPIC, _BROKER = 2, 4  # resource types
-_FROM_TOPIC, _FROM_DEFAULT = 1, 5  # where a setting comes from
-_BROKER_SETTINGS = {"auto.create.topics.enable": "false", "message.max.bytes": DEFAULT_SETTINGS["max.message.bytes"]}
 
 
 async def metadata(broker: Broker, request: Any, header: Header) -> Answer:
@@ -89,7 +87,7 @@ def _create(broker: Broker, row: Any, times_named: int, *, validate_only: bool) 
     count = 1 if row.num_partitions == -1 else row.num_partitions
     settings = {config.name: config.value or "" for config in row.configs}
     broker.catalog.check_new(row.name, count, settings)
-    answer = {"num_partitions": count, "replication_factor": 1, "configs": _settings(settings)}
+    answer = {"num_partitions": count, "replication_factor": 1, "configs": described(settings)}
     if not validate_only:
         answer["topic_id"] = broker.stored(broker.catalog.create, row.name, count, settings).id
     return answer
@@ -126,35 +124,3 @@ def _delete(broker: Broker, name: str | None, topic_id: UUID) -> Answer:
     broker.stored(broker.catalog.delete, topic.name)
     broker.stored(broker.commits.forget_topic, topic.name)
     return {"name": topic.name, "topic_id": topic.id}
-
-
-async def describe_configs(broker: Broker, request: Any, header: Header) -> Answer:
-    """The settings of topics, and the few of the broker."""
-    return {"results": [
-        attempt({"resource_type": row.resource_type, "resource_name": row.resource_name, "error_message": None},
-                _settings_of, broker, row)
-        for row in request.resources
-    ]}  # fmt: skip
-
-
-def _settings_of(broker: Broker, row: Any) -> Answer:
-    if row.resource_type == _TOPIC:
-        settings = _settings(broker.catalog.topic(row.resource_name).settings)
-    elif row.resource_type == _BROKER:
-        settings = _settings({}, _BROKER_SETTINGS)
-    else:
-        raise RefusedError(Code.INVALID_REQUEST, "only topics and brokers have settings here")
-    wanted = row.configuration_keys
-    return {"configs": [each for each in settings if wanted is None or each["name"] in wanted]}
-
-
-def _settings(given: dict[str, str], defaults: dict[str, str] = DEFAULT_SETTINGS) -> list[Answer]:
-    return [
-        {
-            "name": name,
-            "value": given.get(name, default),
-            "config_source": _FROM_TOPIC if name in given else _FROM_DEFAULT,
-            "read_only": True,
-        }
-        for name, default in defaults.items()
-    ]
