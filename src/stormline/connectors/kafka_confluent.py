@@ -63,6 +63,10 @@ FETCHES: Final = {
 _MESSAGE: Any = Message
 """Its annotations allow for what only a message with an error has."""
 _LOST: Final = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
+_DAMAGED: Final = {
+    # A wrong checksum. Behind it librdkafka may read on at a wrong place, and find formats that do not exist.
+    *(KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError._UNDERFLOW),
+}
 _UNANSWERED: Final = {
     *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE),
     KafkaError._NOENT,  # of the administrative client: no broker leads the partition, as far as it knows
@@ -146,10 +150,16 @@ class ConfluentConsumer:
         return {name: topic for name in names if (topic := self._topics[name][1]) is not None}
 
     def beginnings(self, addresses: Collection[Address]) -> dict[Address, int]:
-        return self._listed(addresses, _EARLIEST, ANSWER_MS)
+        return self._bounds(addresses, _EARLIEST, ANSWER_MS)
 
     def ends(self, addresses: Collection[Address], timeout_ms: int = ANSWER_MS) -> dict[Address, int]:
-        return self._listed(addresses, _LATEST, timeout_ms)
+        return self._bounds(addresses, _LATEST, timeout_ms)
+
+    def _bounds(self, addresses: Collection[Address], spec: OffsetSpec, timeout_ms: int) -> dict[Address, int]:
+        found = self._listed(addresses, spec, timeout_ms)
+        if any(offset < 0 for offset in found.values()):
+            raise Unanswered
+        return found
 
     def since(self, addresses: Collection[Address], time_ms: int) -> dict[Address, int | None]:
         found = self._listed(addresses, OffsetSpec.for_timestamp(time_ms), ANSWER_MS)
@@ -243,12 +253,15 @@ class ConfluentConsumer:
         if not any(errors):  # to compare one with None raises
             self._keep(messages)
             return
+        damaged: set[Any] = set()
         for wrong, run in groupby(zip(messages, errors, strict=True), lambda each: each[1] is not None):
             if wrong:
                 for message, error in run:
-                    self._note(message, error)
+                    place = message.topic(), message.partition()
+                    if place not in damaged and self._note(message, error):
+                        damaged.add(place)
             else:
-                self._keep([message for message, _ in run])
+                self._keep([m for m, _ in run if not damaged or (m.topic(), m.partition()) not in damaged])
 
     def _keep(self, messages: Sequence[Any]) -> None:
         for topic, of_topic in groupby(messages, _MESSAGE.topic):
@@ -265,8 +278,11 @@ class ConfluentConsumer:
                         self._paused.add(address)
                         self._consumer.pause([theirs])
 
-    def _note(self, message: Any, error: Any) -> None:
-        """What came in the place of a record."""
+    def _note(self, message: Any, error: Any) -> bool:
+        """What came in the place of a record. True: it was damaged, and what comes behind it is not to be kept.
+
+        librdkafka would go on with the batch behind one whose checksum is wrong, so it is sent back.
+        """
         address = Address(message.topic(), message.partition())
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
@@ -275,8 +291,16 @@ class ConfluentConsumer:
             self._log_ends[address] = end
         elif code in _LOST:
             self._faults.append(OutOfRange([address]))
+        elif code in _DAMAGED and address in self._positions:
+            # To seek is refused while librdkafka is busy with the partition.
+            self._consumer.incremental_unassign([TopicPartition(*address)])
+            self._consumer.incremental_assign([TopicPartition(*address, self._positions[address])])
+            self._paused.discard(address)
+            self._faults.append(KafkaFault(error.str(), retriable=True))
+            return True
         else:
             self._faults.append(fault_of(error))
+        return False
 
     def _listed(self, addresses: Collection[Address], spec: OffsetSpec, timeout_ms: int) -> dict[Address, int]:
         asked = {TopicPartition(*address): spec for address in addresses}

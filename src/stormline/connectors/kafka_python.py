@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, LogTruncationError, OffsetOutOfRangeError, RetriableError
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
+    RetriableError,
+)
 
 from stormline.connectors.brokers import Brokers
 from stormline.connectors.columns import Columns
@@ -167,4 +174,5 @@ def _fault(error: Exception) -> KafkaFault:
         return OutOfRange([Address(*theirs) for theirs in error.args[0]])
     if isinstance(error, LogTruncationError):
         return OutOfRange([Address(*theirs) for theirs in error.divergent_offsets])
-    return KafkaFault(reason(error), retriable=isinstance(error, RetriableError))
+    # What was damaged on its way is fetched again, from where the consumer stands.
+    return KafkaFault(reason(error), retriable=isinstance(error, RetriableError | CorruptRecordError))
