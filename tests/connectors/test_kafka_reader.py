@@ -2,8 +2,10 @@
 
 import random
 import re
+import time
 
 import pytest
+from faults.bad_network import BadNetwork
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka_connector_parts import WAIT_S, Broker, Inbox, broker_fixture, produce, topic_fixture
 
@@ -441,3 +443,28 @@ def test_a_group_that_has_begun_is_known_by_any_of_its_commits(broker, topic, re
     one.inbox.next(Committed)
     for task in range(2):
         assert reading(broker.address, topic, task=(task, 2)).inbox.next(Assigned).begun == {topic}
+
+
+def test_a_slow_spout_keeps_its_connections(broker, topic, reading):
+    """
+    While nothing is wanted the reader goes on asking where the log ends, over the connections that it has; what is
+    wanted then is there at once, without a gap.
+    """
+    ensure_topic(broker.brokers, topic, 1)
+    produce(broker, topic, 0, some_values(20_000))
+    network = BadNetwork(broker.port, seed=1)
+    try:
+        one = reading(network.address, topic, max_batch=500).started()
+        (name,) = one.names
+        first = one.next_records(name)
+        one.inbox.until(lambda: network.requests > 20 or one.inbox.post(lambda: time.sleep(0.01)))
+        before, asked = network.connections, network.requests
+        one.inbox.until(lambda: network.requests > asked + 3 or one.inbox.post(lambda: time.sleep(0.01)))
+        read = list(first.values)
+        while len(read) < 20_000:
+            read += one.next_records(name).values
+        assert read == some_values(20_000)
+        assert network.connections == before
+        assert not [event for event in one.inbox.events if isinstance(event, Trouble)]
+    finally:
+        network.close()

@@ -27,7 +27,7 @@ class BadNetwork:
     """Listens when made. One request in `every` meets a fault, once `begin` was called. `marker` is found in the value
     of every record: there a wrong byte is put."""
 
-    def __init__(self, broker_port: int, *, seed: int, every: int, marker: bytes) -> None:
+    def __init__(self, broker_port: int, *, seed: int, every: int = 1, marker: bytes = b"") -> None:
         self._target = broker_port
         self._chance = random.Random(seed)
         self._every, self._marker = every, marker
@@ -35,6 +35,7 @@ class BadNetwork:
         self._on = self._damage = False
         self._round: list[Fault] = []
         self.met: Counter[Fault] = Counter()
+        self.connections = self.requests = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._sockets: set[socket.socket] = {self._listener}
@@ -76,6 +77,7 @@ class BadNetwork:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             thread = threading.Thread(target=self._serve, args=(near,), daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -91,6 +93,7 @@ class BadNetwork:
             back = threading.Thread(target=self._answers, args=(near, far, asked), daemon=True)
             back.start()
             while (frame := _frame(near)) is not None:
+                self.requests += 1
                 fault = self._draw()
                 if fault == "lost request":
                     self.met[fault] += 1

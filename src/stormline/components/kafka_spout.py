@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import partial
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from stormline.components.host import Host
 from stormline.components.hosted import Hosted, positive, record_schema, required, text, topics_setting
 from stormline.components.offsets import Offsets
 from stormline.components.outputs import Outputs, broken_reason
+from stormline.components.skips import SKIPPED, Skips
 from stormline.components.start import EARLIEST, Start, positions, start_ms, start_setting
 from stormline.components.values import schema_faults, value_setting
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
@@ -25,7 +27,7 @@ from stormline.core.record import Origin, Record
 from stormline.core.requests import Ended, Ends, Reply
 from stormline.core.source import Limits, Source
 from stormline.core.status import Status
-from stormline.core.topics import Topics
+from stormline.core.topics import Topics, shown
 
 PROGRESS_EVERY_MS = 200
 BATCHES_A_FETCH = 8
@@ -34,7 +36,6 @@ for the interpreter's lock."""
 
 _Letter = tuple[int, bytes | None, Any, str, Exception | None]
 """Offset, key, value, reason, error."""
-SKIPPED = "passed over with `sparse dlq skip`"
 
 
 class KafkaSpout(Hosted, streamparse.Spout):
@@ -103,6 +104,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self.host = host
         context, conf = host.context, host.context.conf
         tasks = list(context.tasks_by_component[context.component])
+        self._task_index, self._task_count = tasks.index(context.task), len(tasks)
         idle_after = None if self.idle_after is None or conf.get("stormline.bounded") else duration_ms(self.idle_after)
         self._source = Source(
             context.component,
@@ -118,8 +120,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._reader = host.edges.reader(
             topics=self.topic,
             group=conf["stormline.app"],
-            task_index=tasks.index(context.task),
-            task_count=len(tasks),
+            task_index=self._task_index,
+            task_count=self._task_count,
             max_batch=self.max_batch * BATCHES_A_FETCH,
             timestamps=self.event_time is None,
             start_ms=start_ms(self.start),
@@ -143,8 +145,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         """Topics of a bounded input whose ends are asked for or known."""
         self._unpinned: set[str] = set()
         """Partitions whose start is not committed yet."""
-        self._skips: frozenset[str] = frozenset()
-        """Records to pass over, as `topic/partition/offset`."""
+        self._skips = Skips()
         self._next_progress_ms = self._next_ends_ms = host.now_ms()
         self._status = Status(chained=self._outputs.status.chained)
         self._trouble: str | None = None
@@ -243,9 +244,16 @@ class KafkaSpout(Hosted, streamparse.Spout):
             at = found[each.partition]
             self._source.assign(each.partition, at, each.log_end, now_ms, starts.get(each.partition, 0))
             self._topics.setdefault(each.topic, {})[each.number] = each.partition
+            self._skips.assign(each.topic, each.number, each.partition)
         if self.start != EARLIEST:
             # Another start would find another place: nothing is read before this one is committed.
             self._unpinned |= {partition for partition in found if not self._offsets.is_pinned(partition)}
+        if not self._entered and self._task_index == 0 and assigned.partition_count < self._task_count:
+            self.host.log(
+                logging.WARNING,
+                f"{self._task_count} tasks, but {shown(self.topic)} has {assigned.partition_count} partitions: "
+                f"{self._task_count - assigned.partition_count} tasks have nothing to read",
+            )
         self._entered = True
         self._reader.start(found)
         self._fetch_on()
@@ -259,7 +267,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def _take_batch(self, fetched: Fetched) -> None:
         now_ms = self.host.now_ms()
-        fetched, passed_over = self._without_skips(fetched)
+        fetched, passed_over = self._skips.without(fetched)
         size = sum(map(len, filter(None, fetched.values)))
         rows, bad = self._decoder.rows(fetched, now_ms)
         kept = self._outputs.keep(rows) if self._outputs.splits else None
@@ -291,26 +299,12 @@ class KafkaSpout(Hosted, streamparse.Spout):
         settled = partial(self._source.settle, origin.partition, number)
         self._dead.send(origin, key=key, value=value, reason=reason, error=error, attempts=attempts, settled=settled)
 
-    def _without_skips(self, fetched: Fetched) -> tuple[Fetched, list[tuple[int, bytes | None, bytes | None]]]:
-        """What is to be decoded, and (offset, key, value) of what is passed over: it may be the decoder that dies."""
-        if not self._skips:
-            return fetched, []
-        skipped = [i for i, o in enumerate(fetched.offsets) if _shown(fetched.partition, o) in self._skips]
-        if not skipped:
-            return fetched, []
-        left = fetched.at([i for i in range(len(fetched.offsets)) if i not in skipped])
-        return left, [(fetched.offsets[i], fetched.keys[i], fetched.values[i]) for i in skipped]
-
     def _pass_over(self, records: frozenset[str]) -> None:
         """An operator wants these records (`topic/partition/offset`) to be skipped: they become dead letters."""
-        fresh, self._skips = records - self._skips, records
-        for record in fresh:
-            path, _, offset = record.rpartition("/")
-            topic, _, number = path.rpartition("/")
-            partition = self._topics.get(topic, {}).get(int(number))
-            skipped = None if partition is None else self._source.skip(partition, int(offset), self.host.now_ms())
-            if skipped is not None and partition is not None:
-                origin, reason = Origin(partition, int(offset)), f"{self.host.context.component}: {SKIPPED}"
+        for origin in self._skips.update(records):
+            skipped = self._source.skip(origin.partition, origin.offset, self.host.now_ms())
+            if skipped is not None:
+                reason = f"{self.host.context.component}: {SKIPPED}"
                 self._bury(origin, skipped.number, None, skipped.value, reason, None, skipped.failures)
         self._fetch_on()
 
@@ -388,8 +382,3 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def close(self) -> None:
         self._reader.close()
         self._dead.close()
-
-
-def _shown(partition: str, offset: int) -> str:
-    """`topic/partition/offset`, as people write it."""
-    return str(Origin(partition, offset))
