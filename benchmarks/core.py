@@ -41,7 +41,8 @@ from stormline.core.keyed_slot import Held
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.requests import Applied, Loaded
 from stormline.core.slot import SLOTS, key_column, owned_slots, owner_index
-from stormline.core.source import Limits, Source
+from stormline.core.pending import Limits
+from stormline.core.source import Source
 from stormline.core.split import Split, keep
 from stormline.core.table import Rules
 from stormline.core.window import Windower, session, sliding, tumbling

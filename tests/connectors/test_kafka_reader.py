@@ -2,7 +2,6 @@
 
 import random
 import re
-import time
 
 import pytest
 from faults.bad_network import BadNetwork
@@ -457,9 +456,9 @@ def test_a_slow_spout_keeps_its_connections(broker, topic, reading):
         one = reading(network.address, topic, max_batch=500).started()
         (name,) = one.names
         first = one.next_records(name)
-        one.inbox.until(lambda: network.requests > 20 or one.inbox.post(lambda: time.sleep(0.01)))
-        before, asked = network.connections, network.requests
-        one.inbox.until(lambda: network.requests > asked + 3 or one.inbox.post(lambda: time.sleep(0.01)))
+        network.wait_for_requests(20)
+        before = network.connections
+        network.wait_for_requests(3)
         read = list(first.values)
         while len(read) < 20_000:
             read += one.next_records(name).values

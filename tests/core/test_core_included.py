@@ -11,11 +11,12 @@ from stormline.core.batch import Batch, Rows
 from stormline.core.included import Included
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held
+from stormline.core.pending import Limits
 from stormline.core.progress import ProgressView
 from stormline.core.record import Record
 from stormline.core.requests import Loaded
 from stormline.core.slot import SLOTS, key_column
-from stormline.core.source import Limits, Source
+from stormline.core.source import Source
 from stormline.core.split import Split, keep
 from stormline.core.table import Rules
 from stormline.core.window import tumbling

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from stormline.core.batch import Rows
 from stormline.core.careful import FOR_BATCHES
 from stormline.core.frontier import Frontier
+from stormline.core.pending import Limits
 from stormline.core.progress import Claim, Progress, ProgressView
-from stormline.core.source import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS, WAIT_FOR_MS, Emission, Limits, Source
+from stormline.core.source import FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS, WAIT_FOR_MS, Emission, Source
 
 
 def source(**limits: int) -> Source:

@@ -14,7 +14,6 @@ import random
 import socket
 import struct
 import threading
-import time
 from collections import Counter
 from typing import Literal
 
@@ -32,6 +31,8 @@ class BadNetwork:
         self._chance = random.Random(seed)
         self._every, self._marker = every, marker
         self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._came = threading.Condition()
         self._on = self._damage = False
         self._round: list[Fault] = []
         self.met: Counter[Fault] = Counter()
@@ -50,7 +51,14 @@ class BadNetwork:
         """From now on with faults."""
         self._on = True
 
+    def wait_for_requests(self, count: int) -> None:
+        """Until so many more have come."""
+        with self._came:
+            wanted = self.requests + count
+            assert self._came.wait_for(lambda: self.requests >= wanted, 30), f"{self.requests} of {wanted} requests"
+
     def close(self) -> None:
+        self._closing.set()
         for each in list(self._sockets):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -93,7 +101,9 @@ class BadNetwork:
             back = threading.Thread(target=self._answers, args=(near, far, asked), daemon=True)
             back.start()
             while (frame := _frame(near)) is not None:
-                self.requests += 1
+                with self._came:
+                    self.requests += 1
+                    self._came.notify_all()
                 fault = self._draw()
                 if fault == "lost request":
                     self.met[fault] += 1
@@ -144,7 +154,7 @@ class BadNetwork:
                 near.sendall(struct.pack(">i", len(nonsense)) + nonsense)
                 return False
             case "late answer":
-                time.sleep(pause_s)
+                self._closing.wait(pause_s)
         near.sendall(frame)
         return True
 

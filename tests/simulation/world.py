@@ -26,10 +26,11 @@ from stormline.core.batch import Batch, Rows
 from stormline.core.errors import Fenced
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held
+from stormline.core.pending import Limits
 from stormline.core.progress import PROGRESS_FIELDS, Progress, ProgressView, Told
 from stormline.core.requests import Applied, Counted, Counts, Enter, Flush, Load, Loaded, Mark, Refused, Reply, Unknown
 from stormline.core.slot import key_column, key_text, owned_slots, owner_index, slot_of
-from stormline.core.source import Limits, Source
+from stormline.core.source import Source
 from stormline.core.split import Split
 from stormline.core.table import Rules
 from stormline.core.window import CountWindow, Sliding, Tumbling, count_window, session, sliding

@@ -22,10 +22,11 @@ from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
 from stormline.core.errors import ServerError, SettingsError, UserCodeError
 from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Trouble
+from stormline.core.pending import Limits
 from stormline.core.progress import Told
 from stormline.core.record import Origin, Record
 from stormline.core.requests import Ended, Ends, Reply
-from stormline.core.source import Limits, Source
+from stormline.core.source import Source
 from stormline.core.status import Status
 from stormline.core.topics import Topics, shown
 

@@ -14,8 +14,10 @@ CAREFUL_FROM_START = 3
 FIRST_SIZE = 128
 SHRINKS = 5
 """By so much a batch is smaller at each further start: 128, 25, 5, 1 records."""
-FOR_BATCHES = 1_000
-"""Behind so many batches from the start everything goes its usual way."""
+FOR_RECORDS = 128_000
+"""Behind so many records everything goes its usual way: as many may have been on their way at the first deaths."""
+FOR_BATCHES = 400
+"""Later ones died closer to what had been committed: after as many it was something else, a kill by hand say."""
 
 
 class Careful:
@@ -23,7 +25,7 @@ class Careful:
 
     def __init__(self, size: int, start: int) -> None:
         self.size = size
-        self.until = start + FOR_BATCHES * size
+        self.until = start + (FOR_RECORDS if size == FIRST_SIZE else FOR_BATCHES * size)
         self.out: int | None = None
         """The batch that is on its way."""
 

@@ -6,12 +6,29 @@ other half is for whoever needs it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """How far a spout task may run ahead, and when a silent partition stops holding windows open."""
+
+    out_of_order_ms: int = 0
+    """How far behind the newest event time of its partition a record may be without being late."""
+    max_pending: int = 120_000
+    """Records fetched and not yet acked, over all partitions of the task."""
+    span: int = 100_000
+    """Offsets between a partition's frontier and its position: one stuck record must not let the rest run away."""
+    idle_after_ms: int | None = None
+    """A caught-up partition without news for so long is left out of the watermark; None: never."""
+    max_pending_bytes: int = 128 << 20
+    """Bytes of the values of such records."""
+
 
 class Pending:
     """Records, and bytes of their values as they came, that are fetched and not yet acked."""
 
-    def __init__(self, most_records: int, most_bytes: int) -> None:
-        self._limits = (most_records, most_bytes)
+    def __init__(self, limits: Limits) -> None:
+        self._limits = (limits.max_pending, limits.max_pending_bytes)
         self._used: tuple[dict[str, int], dict[str, int]] = ({}, {})
 
     def assign(self, partition: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from stormline.core.batch import Rows, pieces
 from stormline.core.careful import Careful
 from stormline.core.frontier import Frontier
-from stormline.core.pending import Pending
+from stormline.core.pending import Limits, Pending
 from stormline.core.progress import Claim, Progress
 from stormline.core.report import PartitionReport, encode
 
@@ -25,21 +25,6 @@ FETCH_BELOW = 3
 """A partition with fewer batches than this waiting to be emitted is fetched from."""
 WAIT_FOR_MS = 100
 """So long what lies ahead in event time waits for a partition that may have older records, which are not here yet."""
-
-
-class Limits(NamedTuple):
-    """How far a spout task may run ahead, and when a silent partition stops holding windows open."""
-
-    out_of_order_ms: int = 0
-    """How far behind the newest event time of its partition a record may be without being late."""
-    max_pending: int = 120_000
-    """Records fetched and not yet acked, over all partitions of the task."""
-    span: int = 100_000
-    """Offsets between a partition's frontier and its position: one stuck record must not let the rest run away."""
-    idle_after_ms: int | None = None
-    """A caught-up partition without news for so long is left out of the watermark; None: never."""
-    max_pending_bytes: int = 128 << 20
-    """Bytes of the values of such records."""
 
 
 class Emission(NamedTuple):
@@ -85,7 +70,7 @@ class Source:
         self._retries: dict[int, int] = {}
         self._news_ms: dict[str, int] = {}
         self._empty_since_ms: dict[str, int] = {}
-        self._pending = Pending(limits.max_pending, limits.max_pending_bytes)
+        self._pending = Pending(limits)
         self._careful: dict[str, Careful] = {}
         self._alone: int | None = None
         """The batch of one record that the store knows of, and that is out or may go."""
