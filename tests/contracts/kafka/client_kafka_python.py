@@ -139,9 +139,9 @@ class KafkaPython:
             consumer.close()
         return None if found is None else (found.offset, found.metadata)
 
-    def member(self, group: str, topic: str) -> Member:
+    def member(self, group: str, topic: str, *, cooperative: bool = False) -> Member:
         def open_() -> Any:
-            return self._consumer_of(group, topic)
+            return self._consumer_of(group, topic, cooperative)
 
         def poll(consumer: Any) -> tuple[list[bytes], set[int]]:
             # kafka-python 3.0.12 may wait for ever if a poll ends between its join and its sync, so it is not short
@@ -152,7 +152,10 @@ class KafkaPython:
 
         return Member(open_, poll)
 
-    def _consumer_of(self, group: str, topic: str) -> Any:
-        consumer = self._consumer(group_id=group, auto_offset_reset="earliest", heartbeat_interval_ms=100)
+    def _consumer_of(self, group: str, topic: str, cooperative: bool) -> Any:
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+        strategy = {"partition_assignment_strategy": [CooperativeStickyAssignor]} if cooperative else {}
+        consumer = self._consumer(group_id=group, auto_offset_reset="earliest", heartbeat_interval_ms=100, **strategy)
         consumer.subscribe([topic])
         return consumer
