@@ -124,9 +124,11 @@ class Confluent:
             consumer.close()
         return None if found.offset < 0 else (found.offset, found.metadata or "")
 
-    def member(self, group: str, topic: str) -> Member:
+    def member(self, group: str, topic: str, *, cooperative: bool = False) -> Member:
         def open_() -> Any:
-            consumer = self._consumer(group, **{"auto.offset.reset": "earliest", "heartbeat.interval.ms": 100})
+            settings = {"auto.offset.reset": "earliest", "heartbeat.interval.ms": 100}
+            settings |= {"partition.assignment.strategy": "cooperative-sticky"} if cooperative else {}
+            consumer = self._consumer(group, **settings)
             consumer.subscribe([topic])
             return consumer
 

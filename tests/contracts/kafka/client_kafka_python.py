@@ -7,6 +7,15 @@ from tests.contracts.kafka.kafka_clients import Got, How, Sent, isolation
 from tests.contracts.kafka.kafka_member import WAIT_S, Member, until_enough
 
 
+def quick(**settings: Any) -> Any:
+    """A client that asks for metadata as soon as it needs them: the first ones would come 100 ms later."""
+    from kafka.net import KafkaNetClient
+
+    client = KafkaNetClient(**settings)
+    client.cluster.config["retry_backoff_ms"] = 10
+    return client
+
+
 class KafkaPython:
     """The contracts' face of kafka-python."""
 
@@ -16,7 +25,13 @@ class KafkaPython:
     def _consumer(self, **settings: Any) -> Any:
         from kafka import KafkaConsumer
 
-        return KafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, retry_backoff_ms=10, **settings)
+        return KafkaConsumer(
+            bootstrap_servers=self._servers,
+            enable_auto_commit=False,
+            retry_backoff_ms=10,
+            kafka_client=quick,
+            **settings,
+        )
 
     def send(self, topic: str, records: Sequence[Sent], **how: Unpack[How]) -> list[int]:
         from kafka import KafkaProducer
@@ -30,6 +45,7 @@ class KafkaPython:
             retry_backoff_ms=10,
             max_request_size=4 << 20,
             linger_ms=5,
+            kafka_client=quick,
         )
         futures = [
             producer.send(
@@ -68,7 +84,9 @@ class KafkaPython:
     def transact(self, topic: str, values: Sequence[bytes], name: str, *, commit: bool) -> None:
         from kafka import KafkaProducer
 
-        producer = KafkaProducer(bootstrap_servers=self._servers, transactional_id=name, retry_backoff_ms=10)
+        producer = KafkaProducer(
+            bootstrap_servers=self._servers, transactional_id=name, retry_backoff_ms=10, kafka_client=quick
+        )
         try:
             producer.init_transactions()
             producer.begin_transaction()
@@ -121,9 +139,9 @@ class KafkaPython:
             consumer.close()
         return None if found is None else (found.offset, found.metadata)
 
-    def member(self, group: str, topic: str) -> Member:
+    def member(self, group: str, topic: str, *, cooperative: bool = False) -> Member:
         def open_() -> Any:
-            return self._consumer_of(group, topic)
+            return self._consumer_of(group, topic, cooperative)
 
         def poll(consumer: Any) -> tuple[list[bytes], set[int]]:
             # kafka-python 3.0.12 may wait for ever if a poll ends between its join and its sync, so it is not short
@@ -134,7 +152,10 @@ class KafkaPython:
 
         return Member(open_, poll)
 
-    def _consumer_of(self, group: str, topic: str) -> Any:
-        consumer = self._consumer(group_id=group, auto_offset_reset="earliest", heartbeat_interval_ms=100)
+    def _consumer_of(self, group: str, topic: str, cooperative: bool) -> Any:
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+        strategy = {"partition_assignment_strategy": [CooperativeStickyAssignor]} if cooperative else {}
+        consumer = self._consumer(group_id=group, auto_offset_reset="earliest", heartbeat_interval_ms=100, **strategy)
         consumer.subscribe([topic])
         return consumer

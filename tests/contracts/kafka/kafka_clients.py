@@ -70,5 +70,5 @@ class Client(Protocol):
 
     def committed(self, group: str, topic: str) -> tuple[int, str] | None: ...
 
-    def member(self, group: str, topic: str) -> Member:
+    def member(self, group: str, topic: str, *, cooperative: bool = False) -> Member:
         """A consumer with a group subscription, polling in a thread of its own."""

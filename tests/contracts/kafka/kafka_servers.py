@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cluster.conftest import JARS, free_settings, require_java_and_maven
@@ -89,9 +90,10 @@ class ApacheKafka:
         """Until it answers."""
         deadline = time.monotonic() + WAIT_S * 3
         while not self._part.answers():
-            assert self.process.poll() is None, self._log.read_text()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
+                raise AssertionError(self._log.read_text())
             assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.05)
 
     def end(self) -> None:
         """At once: nothing of it is needed any more."""

@@ -1,14 +1,24 @@
 """A transaction request by request, where the order of what happens, or its errors, are the point."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tests.contracts.kafka.kafka_member import WAIT_S
 from tests.contracts.kafka.kafka_wire import Wire
 from tests.embedded.kafka.kafka_batches import made
 
+Answer = TypeVar("Answer")
 CONCURRENT_TRANSACTIONS = 51
 _RETRIED = {14, 15, 16, CONCURRENT_TRANSACTIONS}  # the coordinator loads, is not there yet, or is still ending the last
+
+
+def final(ask: Callable[[], Answer], code: Callable[[Answer], int]) -> Answer:
+    """The first answer that is not to ask again."""
+    deadline = time.monotonic() + WAIT_S
+    while code(answer := ask()) in _RETRIED:
+        assert time.monotonic() < deadline, answer
+    return answer
 
 
 class Transactional:
@@ -27,11 +37,7 @@ class Transactional:
         self.id, self.epoch = answer.producer_id, answer.producer_epoch
 
     def _retried(self, api: str, version: int, **body: Any) -> Any:
-        deadline = time.monotonic() + WAIT_S
-        while (answer := self.wire.ask(api, version, **body)).error_code in _RETRIED:
-            assert time.monotonic() < deadline, answer
-            time.sleep(0.02)
-        return answer
+        return final(lambda: self.wire.ask(api, version, **body), lambda answer: answer.error_code)
 
     @property
     def _producer(self) -> dict[str, Any]:
@@ -39,19 +45,18 @@ class Transactional:
 
     def add(self, *topics: str) -> dict[str, int]:
         """Add partition 0 of each."""
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            answer = self.wire.ask(
-                "AddPartitionsToTxn", 3, v3_and_below_transactional_id=self.name, v3_and_below_producer_id=self.id,
-                v3_and_below_producer_epoch=self.epoch,
-                v3_and_below_topics=[{"name": topic, "partitions": [0]} for topic in topics],
-            )  # fmt: skip
-            rows = answer.results_by_topic_v3_and_below
-            codes = {row.name: row.results_by_partition[0].partition_error_code for row in rows}
-            if not _RETRIED & set(codes.values()):
-                return codes
-            assert time.monotonic() < deadline, codes
-            time.sleep(0.02)
+        body = {
+            "v3_and_below_transactional_id": self.name,
+            "v3_and_below_producer_id": self.id,
+            "v3_and_below_producer_epoch": self.epoch,
+            "v3_and_below_topics": [{"name": topic, "partitions": [0]} for topic in topics],
+        }
+
+        def ask() -> dict[str, int]:
+            rows = self.wire.ask("AddPartitionsToTxn", 3, **body).results_by_topic_v3_and_below
+            return {row.name: row.results_by_partition[0].partition_error_code for row in rows}
+
+        return final(ask, lambda codes: next(iter(codes.values())))
 
     def batch(self, *times: int) -> bytes:
         """The next batch of this producer."""
@@ -67,17 +72,19 @@ class Transactional:
 
     def commit_offset(self, group: str, topic: str, offset: int) -> int:
         row = {"partition_index": 0, "committed_offset": offset, "committed_leader_epoch": -1, "committed_metadata": ""}
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            answer = self.wire.ask(
-                "TxnOffsetCommit", 3, **self._producer, group_id=group, generation_id=-1, member_id="",
-                group_instance_id=None, topics=[{"name": topic, "partitions": [row]}],
-            )  # fmt: skip
-            code = int(answer.topics[0].partitions[0].error_code)
-            if code not in _RETRIED:
-                return code
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        body = {
+            **self._producer,
+            "group_id": group,
+            "generation_id": -1,
+            "member_id": "",
+            "group_instance_id": None,
+            "topics": [{"name": topic, "partitions": [row]}],
+        }
+        answer = final(
+            lambda: self.wire.ask("TxnOffsetCommit", 3, **body),
+            lambda answer: answer.topics[0].partitions[0].error_code,
+        )
+        return int(answer.topics[0].partitions[0].error_code)
 
     def end(self, *, commit: bool) -> int:
         return int(self._retried("EndTxn", 3, **self._producer, committed=commit).error_code)

@@ -27,12 +27,13 @@ def test_a_group_goes_on_where_it_has_committed(client: Client, topic: str) -> N
     assert second.values == [b"new"]
 
 
-def test_members_share_partitions_and_take_over(client: Client, topic: str) -> None:
+@pytest.mark.parametrize("cooperative", [False, True], ids=["eager", "cooperative"])
+def test_members_share_partitions_and_take_over(client: Client, topic: str, cooperative: bool) -> None:
     """Two members have one partition each; when one leaves, the other gets both."""
-    first = client.member(f"group-of-{topic}", topic)
+    first = client.member(f"group-of-{topic}", topic, cooperative=cooperative)
     first.wait_for(lambda member: member.partitions == {0, 1})
 
-    second = client.member(f"group-of-{topic}", topic)
+    second = client.member(f"group-of-{topic}", topic, cooperative=cooperative)
     second.wait_for(lambda member: len(member.partitions) == 1)
     first.wait_for(lambda member: len(member.partitions) == 1)
     assert first.partitions | second.partitions == {0, 1}

@@ -4,64 +4,20 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from connectors.kafka_connector_parts import Inbox
 
-from stormline.connectors.kafka_reader import KafkaReader
-from stormline.core.events import Assigned, Fetched, Trouble
+from stormline.connectors.brokers import CLIENTS
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import wait_until
+from tests.contracts.kafka.kafka_reading import Reading
 from tests.contracts.kafka.kafka_transaction import Transactional
 from tests.contracts.kafka.kafka_wire import Wire
 
 pytestmark = pytest.mark.timeout(60)
 
 
-class Reading:
-    """A reader of partition 0 from its first record on, and the thread of its component."""
-
-    def __init__(self, kafka: str, topic: str) -> None:
-        self.inbox = Inbox()
-        self.offsets: list[int] = []
-        self.next_offset = self.log_end = 0
-        self.reader = KafkaReader(
-            kafka,
-            topic=topic,
-            group=f"group-of-{topic}",
-            task_index=0,
-            task_count=1,
-            max_batch=3,
-            timestamps=False,
-            on_event=self.inbox.events.append,
-            post=self.inbox.post,
-        )
-        standings = self.inbox.next(Assigned).standings
-        (self.name,) = (each.partition for each in standings if each.number == 0)
-        self.reader.start({each.partition: each.beginning for each in standings})
-        self._want()
-
-    def _want(self) -> None:
-        self.reader.want(frozenset([self.name]))
-
-    def until(self, next_offset: int) -> "Reading":
-        """Until the position is that one."""
-
-        def is_there() -> bool:
-            while self.inbox.events:
-                event = self.inbox.events.pop(0)
-                assert not isinstance(event, Trouble), event
-                if isinstance(event, Fetched):
-                    self.offsets += event.offsets
-                    self.next_offset, self.log_end = event.next_offset, event.log_end
-                    self._want()
-            return self.next_offset == next_offset
-
-        self.inbox.until(is_there)
-        return self
-
-
-@pytest.fixture
-def reading(kafka: str, topic: str) -> Iterator[Reading]:
-    reading = Reading(kafka, topic)
+@pytest.fixture(params=CLIENTS)
+def reading(request: pytest.FixtureRequest, kafka: str, topic: str) -> Iterator[Reading]:
+    reading = Reading(request.param, kafka, topic)
     yield reading
     reading.reader.close()
 
@@ -76,6 +32,7 @@ def test_only_what_was_committed_reaches_a_spout(reading: Reading, either: Clien
     reading.until(9)
 
     assert reading.offsets == [0, 1, 5]
+    assert reading.troubles == []
 
 
 def test_an_open_transaction_holds_a_spout_back(reading: Reading, wire: Wire, either: Client, topic: str) -> None:

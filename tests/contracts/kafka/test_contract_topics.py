@@ -122,11 +122,9 @@ def test_librdkafka_administers_too(kafka: str, topic: str) -> None:
 
     admin = AdminClient({"bootstrap.servers": kafka})
     name = f"{topic}-rd"
-    for futures in (
-        admin.create_topics([NewTopic(name, 2, 1, config={"retention.ms": "-1"})]),
-        admin.create_partitions([NewPartitions(name, 3)]),
-    ):
-        futures[name].result(WAIT_S)
+    admin.create_topics([NewTopic(name, 2, 1, config={"retention.ms": "-1"})])[name].result(WAIT_S)
+    wait_until(lambda: name in admin.list_topics().topics)
+    admin.create_partitions([NewPartitions(name, 3)])[name].result(WAIT_S)
     wait_until(lambda: len(admin.list_topics(name).topics[name].partitions) == 3)
     admin.delete_topics([name])[name].result(WAIT_S)
     wait_until(lambda: name not in admin.list_topics().topics)

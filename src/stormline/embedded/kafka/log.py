@@ -127,7 +127,9 @@ class Log:
 
     def aborted(self, offset: int, records: bytes) -> list[Aborted]:
         """The aborted transactions in what was read from `offset` on."""
-        return self.visibility.aborted(offset, batches.end_of(records, offset)) if records else []
+        if not self.visibility.has_aborted:
+            return []
+        return self.visibility.aborted(offset, batches.end_of(records, offset))
 
     def _segment(self, offset: int) -> Segment:
         if not self.start <= offset <= self.end:

@@ -6,7 +6,7 @@ from typing import Any
 from stormline.embedded.kafka.broker import Broker
 from stormline.embedded.kafka.codec import Header
 from stormline.embedded.kafka.errors import Code, RefusedError
-from stormline.embedded.kafka.group_requests import checked_commits
+from stormline.embedded.kafka.offset_requests import checked_commits
 from stormline.embedded.kafka.transactions import State
 
 Answer = dict[str, Any]

@@ -39,6 +39,11 @@ class Visibility:
         """Below it every transaction has ended."""
         return min((first for first, _ in self.open.values()), default=end)
 
+    @property
+    def has_aborted(self) -> bool:
+        """Whether there is any at all: mostly there is not, and nothing has to be looked through."""
+        return bool(self._aborted)
+
     def aborted(self, start: int, end: int) -> list[Aborted]:
         """The aborted transactions that have records or their marker in `start`..`end` - 1."""
         found = self._aborted[bisect_left(self._aborted, (start,)) :]

@@ -1,0 +1,53 @@
+"""Our own reader on partition 0 of a topic, and the thread of its component."""
+
+from connectors.kafka_connector_parts import Inbox
+
+from stormline.connectors.brokers import Brokers
+from stormline.connectors.kafka_reader import KafkaReader
+from stormline.core.events import Assigned, Fetched, Trouble
+
+
+class Reading:
+    """From the first record on. `library` is the client of Kafka that it uses; `offsets` are those that have come."""
+
+    def __init__(self, library: str, bootstrap: str, topic: str) -> None:
+        self.inbox = Inbox()
+        self.offsets: list[int] = []
+        self.next_offset = 0
+        self.troubles: list[Trouble] = []
+        self.reader = KafkaReader(
+            Brokers(bootstrap, library),
+            topics=topic,
+            group=f"group-of-{topic}",
+            task_index=0,
+            task_count=1,
+            max_batch=3,
+            timestamps=False,
+            on_event=self.inbox.events.append,
+            post=self.inbox.post,
+        )
+        standings = self.inbox.next(Assigned).standings
+        (self.name,) = (each.partition for each in standings if each.number == 0)
+        self.reader.start({each.partition: each.beginning for each in standings})
+        self._want()
+
+    def _want(self) -> None:
+        self.reader.want(frozenset([self.name]))
+
+    def until(self, next_offset: int) -> "Reading":
+        """Until the position is that one."""
+
+        def is_there() -> bool:
+            while self.inbox.events:
+                event = self.inbox.events.pop(0)
+                assert not (isinstance(event, Trouble) and event.fatal), event
+                if isinstance(event, Trouble):
+                    self.troubles.append(event)
+                if isinstance(event, Fetched):
+                    self.offsets += event.offsets
+                    self.next_offset = event.next_offset
+                    self._want()
+            return self.next_offset == next_offset
+
+        self.inbox.until(is_there)
+        return self
