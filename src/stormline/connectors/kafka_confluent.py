@@ -85,8 +85,15 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 
 
 def confluent_settings(brokers: Brokers) -> dict[str, Any]:
-    """Settings of every client."""
+    """Settings of every client. Raises SettingsError if what is to be found on this machine is not."""
+    security = {"security.protocol": brokers.protocol}
+    if brokers.tls is not None:
+        security["ssl.ca.location"] = brokers.tls.ca or "probe"  # where systems keep theirs
+    if brokers.sasl is not None:
+        user, password = brokers.sasl.credentials()
+        security |= {"sasl.mechanism": brokers.sasl.mechanism, "sasl.username": user, "sasl.password": password}
     return {
+        **security,
         "bootstrap.servers": brokers.bootstrap,
         "client.id": "stormline",
         "reconnect.backoff.max.ms": AWAY_MS,
