@@ -53,7 +53,7 @@ def reading(brokers, topic):
     inbox = Inbox()
     reader = KafkaReader(
         brokers,
-        topic=topic,
+        topics=topic,
         group="g",
         task_index=0,
         task_count=1,
