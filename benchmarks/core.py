@@ -38,10 +38,10 @@ from stormline.core.calendar import calendar
 from stormline.core.events import Fetched
 from stormline.core.keyed import KeyedState
 from stormline.core.keyed_slot import Held
+from stormline.core.pending import Limits
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.requests import Applied, Loaded
 from stormline.core.slot import SLOTS, key_column, owned_slots, owner_index
-from stormline.core.pending import Limits
 from stormline.core.source import Source
 from stormline.core.split import Split, keep
 from stormline.core.table import Rules

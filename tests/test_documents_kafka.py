@@ -10,6 +10,7 @@ import pytest
 from stormline import FromKafka, KafkaSpout
 from stormline.cli import config
 from stormline.cli.feed import feed
+from stormline.connectors import kafka_probe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "kafka.md").read_text()
 
@@ -37,6 +38,18 @@ def test_the_environments_shown_are_valid(tmp_path: Path) -> None:
     for block in blocks:
         (tmp_path / "config.json").write_text(block)
         assert config.load(tmp_path).environment(None).kafka
+
+
+def test_what_is_told_of_a_kafka_that_lets_nobody_in_is_what_the_page_says() -> None:
+    """
+    The words of the table stand in the probe.
+    """
+    probe = re.sub(r"\s+", " ", Path(kafka_probe.__file__).read_text())
+    table = PAGE.partition("| what is wrong |")[2].partition("\n\n")[0]
+    for told in re.findall(
+        r"`([a-z][^`]*)`", table.replace("does not take PLAIN, but SCRAM-SHA-512", "does not take ")
+    ):
+        assert told in probe
 
 
 def test_the_tables_name_what_there_is() -> None:

@@ -40,6 +40,16 @@ def test_all_faults_of_the_file_are_told_at_once_with_the_nearest_known_names(tm
         assert any(expected in fault for fault in told), (expected, told)
 
 
+def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    """It belongs where each machine finds it; a message may end up in a log."""
+    sasl = {"mechanism": "PLAIN", "user": "ann", "password": "correct-horse-7"}
+    (told,) = faults(tmp_path, {"envs": {"e": {"kafka": {"bootstrap": "b:1", "sasl": sasl}}}})
+    assert (
+        'e.kafka.sasl.password must be "env:NAME" or "file:PATH", where each machine finds it, not the secret' in told
+    )
+    assert "horse" not in told
+
+
 def test_kafka_may_say_more_than_its_addresses(tmp_path: Path) -> None:
     """An object with the addresses and the client; the embedded one keeps its own keys."""
     content = {"envs": {"e": {"kafka": {"bootstrap": "embedded", "client": "confluent"}, "kafka_port": 1}}}
@@ -75,6 +85,17 @@ def test_broken_json_is_told_with_line_and_column(tmp_path: Path) -> None:
         (
             {"envs": {"e": {"kafka": {"bootstrap": "b:1", "client": "java"}}}},
             'e.kafka.client must be "kafka-python" or "confluent", got "java"',
+        ),
+        ({"envs": {"e": {"kafka": {"bootstrap": "b:1", "tls": "yes"}}}}, 'e.kafka.tls must be true, or {"ca":'),
+        ({"envs": {"e": {"kafka": {"bootstrap": "b:1", "tls": {"cafile": "x"}}}}}, "tls.cafile is an unknown key"),
+        ({"envs": {"e": {"kafka": {"bootstrap": "b:1", "sasl": {}}}}}, "sasl needs mechanism and user and password"),
+        (
+            {"envs": {"e": {"kafka": {"bootstrap": "b:1", "sasl": {"mechanism": "GSSAPI"}}}}},
+            "sasl.mechanism must be PLAIN or SCRAM-SHA-256 or SCRAM-SHA-512, got",
+        ),
+        (
+            {"envs": {"e": {"kafka": {"bootstrap": "embedded", "tls": True}}}},
+            'e.kafka.tls only has a meaning where "bootstrap" is not "embedded"',
         ),
         ({"envs": {"e": {"redis": "localhost:6379"}}}, 'must be "embedded", or a URL'),
         ({"envs": {"e": {"feed": []}}}, "feed must be an object"),

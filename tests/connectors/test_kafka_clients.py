@@ -102,7 +102,7 @@ def test_partitions_can_be_added_while_others_are_read(broker, topic, connected)
 def test_what_is_held_is_served_later(broker, topic, connected, monkeypatch, seed):
     """Whatever is held when, also where so much waits that librdkafka is told to pause: each record once, in order."""
     monkeypatch.setattr(kafka_confluent, "KEPT_BYTES", 20_000)
-    monkeypatch.setattr(kafka_confluent, "TAKE", 500)
+    monkeypatch.setattr(kafka_confluent, "TAKE", 300)
     chance = random.Random(seed)
     ensure_topic(broker.brokers, topic, 3)
     addresses = [Address(topic, number) for number in range(3)]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stormline.connectors.brokers import CLIENTS, Brokers
+from stormline.connectors.brokers import CLIENTS, MECHANISMS, Brokers
 from stormline.core.errors import SettingsError
 
 FILE = "config.json"
@@ -170,7 +170,7 @@ def _check(value: Any, known: Mapping[str, _Kind], where: str, faults: _Faults) 
         if key not in known:
             faults.add(at, f"is an unknown key{did_you_mean(key, known)}")
         elif (wanted := known[key](item)) is not None:
-            faults.add(at, f"must be {wanted}, got {_shown(item)}")
+            faults.add(at, f"must be {wanted}" + ("" if key in _SECRET else f", got {_shown(item)}"))
 
 
 def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment:
@@ -179,8 +179,7 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
     kafka = env.get("kafka")
     if isinstance(kafka, dict):
         _check(kafka, _KAFKA, f"{where}.kafka", faults)
-        if "bootstrap" not in kafka:
-            faults.add(f"{where}.kafka", 'needs "bootstrap": "host:port,host:port"')
+        _kafka_parts(kafka, f"{where}.kafka", faults)
     brokers = None if kafka is None or faults else Brokers.of_conf(kafka)
     servers = {"kafka": kafka.get("bootstrap") if isinstance(kafka, dict) else kafka, "redis": env.get("redis")}
     for server, belongings in (("kafka", ["kafka_port"]), ("redis", ["redis_port", "redis_server"])):
@@ -212,6 +211,19 @@ def _environment(name: str, env: dict[str, Any], faults: _Faults) -> Environment
         options=env.get("options") or {},
         stock=env,
     )
+
+
+def _kafka_parts(kafka: dict[str, Any], where: str, faults: _Faults) -> None:
+    if "bootstrap" not in kafka:
+        faults.add(where, 'needs "bootstrap": "host:port,host:port"')
+    for key, known in (("tls", _TLS), ("sasl", _SASL)):
+        if isinstance(kafka.get(key), dict):
+            _check(kafka[key], known, f"{where}.{key}", faults)
+        if key in kafka and kafka.get("bootstrap") == EMBEDDED:
+            faults.add(f"{where}.{key}", f'only has a meaning where "bootstrap" is not "{EMBEDDED}"')
+    sasl = kafka.get("sasl")
+    if isinstance(sasl, dict) and (missing := [key for key in _SASL if key not in sasl]):
+        faults.add(f"{where}.sasl", f"needs {' and '.join(missing)}, too")
 
 
 def _partitions(settings: Any, where: str, faults: _Faults) -> int:
@@ -276,6 +288,22 @@ def _kafka(value: Any) -> str | None:
     return None if isinstance(value, dict) else _brokers(value)
 
 
+def _tls(value: Any) -> str | None:
+    return None if value is True or isinstance(value, dict) else 'true, or {"ca": "a file in PEM"}'
+
+
+def _mechanism(value: Any) -> str | None:
+    return None if value in MECHANISMS else " or ".join(MECHANISMS)
+
+
+def _secret(value: Any) -> str | None:
+    return (
+        None
+        if isinstance(value, str) and re.fullmatch(_REFERENCE, value)
+        else f"{_BY_REFERENCE}, not the secret itself"
+    )
+
+
 def _client(value: Any) -> str | None:
     return None if value in CLIENTS else " or ".join(f'"{client}"' for client in CLIENTS)
 
@@ -321,7 +349,11 @@ _CLUSTER: Mapping[str, _Kind] = {
     "redis_port": _fixed_port,
     "redis_server": _text,
 }
-_KAFKA: Mapping[str, _Kind] = {"bootstrap": _brokers, "client": _client}
+_KAFKA: Mapping[str, _Kind] = {"bootstrap": _brokers, "client": _client, "tls": _tls, "sasl": _object}
+_TLS: Mapping[str, _Kind] = {"ca": _text}
+_SASL: Mapping[str, _Kind] = {"mechanism": _mechanism, "user": _text, "password": _secret}
+_SECRET = ("password",)
+"""What is wrong there is not repeated: it may be the secret itself."""
 _OF_STREAMPARSE = (
     ("nimbus", "use_ssh_for_nimbus", "ssh_port", "ssh_password", "user", "sudo_user", "workers", "options", "ui.port")
     + ("use_virtualenv", "install_virtualenv", "virtualenv_root", "virtualenv_path", "virtualenv_name")

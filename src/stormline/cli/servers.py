@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,8 +13,6 @@ from stormline.core.errors import ServerError, SettingsError
 
 if TYPE_CHECKING:
     from redis import Redis
-
-ANSWER_WITHIN_S = 3.0
 
 
 class Servers(NamedTuple):
@@ -127,25 +124,20 @@ def probe_redis(url: str, env: Environment) -> None:
     try:
         connect(url).ping()
     except (RedisError, OSError, ValueError) as error:
-        raise _unreachable("Redis", url, env, error) from error
+        raise _unreachable("Redis", f"Redis at {shown(url)} does not answer: {error}", env) from error
 
 
 def probe_kafka(brokers: Brokers, env: Environment) -> None:
-    """One of the brokers must take a connection; clients would try for many seconds before they say so."""
-    for broker in brokers.bootstrap.split(","):
-        host, _, port = broker.strip().rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
-        except (OSError, OverflowError) as error:
-            fault = error
-        else:
-            return
-    raise _unreachable("Kafka", str(brokers), env, fault) from fault
+    """One of the brokers must let us in; clients would try for many seconds before they say that none does."""
+    from stormline.connectors.kafka_probe import fault
+
+    if (told := fault(brokers)) is not None:
+        raise _unreachable("Kafka", told, env)
 
 
-def _unreachable(what: str, where: str, env: Environment, error: Exception) -> ServerError:
+def _unreachable(what: str, fault: str, env: Environment) -> ServerError:
     return ServerError(
-        f"{what} at {shown(where)} does not answer: {error}.\n"
+        f"{fault}{'' if fault.endswith('?') else '.'}\n"
         f'Start it, or correct "{what.lower()}" of the environment "{env.name}" in {FILE}; '
         f"-e {EMBEDDED} needs no server.",
         retriable=True,

@@ -35,6 +35,7 @@ if _client_log.level == logging.NOTSET:
     _client_log.setLevel(logging.CRITICAL + 1)
 
 TIMEOUT_MS = 30_000
+CONNECT_MS = 10_000
 POLL_S = 0.05
 REPLAYED = "replayed"
 """The header of a record that was sent again by `sparse dlq replay`: the origin it had first."""
@@ -44,8 +45,16 @@ than a week by them."""
 
 
 def client_settings(brokers: Brokers) -> dict[str, Any]:
-    """Settings of every client."""
+    """Settings of every client. Raises SettingsError if what is to be found on this machine is not."""
+    security: dict[str, Any] = {"security_protocol": brokers.protocol}
+    if brokers.tls is not None:
+        security["ssl_context"] = brokers.tls.context()
+    if brokers.sasl is not None:
+        user, password = brokers.sasl.credentials()
+        security |= {"sasl_mechanism": brokers.sasl.mechanism}
+        security |= {"sasl_plain_username": user, "sasl_plain_password": password}
     return {
+        **security,
         "bootstrap_servers": brokers.bootstrap,
         "client_id": "stormline",
         "reconnect_backoff_max_ms": AWAY_MS,
@@ -184,7 +193,7 @@ def _admin(brokers: Brokers, purpose: str, timeout_ms: int) -> Iterator[Any]:
     try:
         try:
             admin = KafkaAdminClient(
-                **client_settings(brokers), bootstrap_timeout_ms=min(timeout_ms, 10_000), kafka_client=maker
+                **client_settings(brokers), bootstrap_timeout_ms=min(timeout_ms, CONNECT_MS), kafka_client=maker
             )
         except KafkaTimeoutError as error:
             raise ServerError(f"could not {purpose}: {unreachable(brokers)}", retriable=True) from error

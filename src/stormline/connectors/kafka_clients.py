@@ -177,4 +177,8 @@ def reason(error: BaseException) -> str:
 
 
 def unreachable(brokers: Brokers) -> str:
-    return f"Kafka at {brokers} does not answer; is it running, and is the address right?"
+    """Why nothing comes from there, for a message. Looks for it, for some seconds at most."""
+    from stormline.connectors.kafka_probe import fault  # kafka-python's
+
+    told = fault(brokers) or f"Kafka at {brokers} does not answer in time"
+    return told if told.endswith("?") else f"{told}."

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from stormline.connectors.brokers import Brokers
-from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.columns import Columns
 from stormline.connectors.kafka_clients import (
     ANSWER_MS,
     AWAY_MS,
@@ -45,8 +45,10 @@ from stormline.connectors.kafka_clients import (
     Unanswered,
 )
 
-TAKE: Final = 8_192
-"""Records asked of librdkafka at a time."""
+TAKE: Final = 1_000
+"""Records asked of librdkafka at a time: so many stay in the processor's cache."""
+TAKES: Final = 8
+"""So many times before `poll` returns."""
 KEPT_BYTES: Final = 8 << 20
 """Of a partition that is held; then it is paused."""
 FETCHES: Final = {
@@ -89,8 +91,15 @@ _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[
 
 
 def confluent_settings(brokers: Brokers) -> dict[str, Any]:
-    """Settings of every client."""
+    """Settings of every client. Raises SettingsError if what is to be found on this machine is not."""
+    security = {"security.protocol": brokers.protocol}
+    if brokers.tls is not None:
+        security["ssl.ca.location"] = brokers.tls.ca or "probe"  # where systems keep theirs
+    if brokers.sasl is not None:
+        user, password = brokers.sasl.credentials()
+        security |= {"sasl.mechanism": brokers.sasl.mechanism, "sasl.username": user, "sasl.password": password}
     return {
+        **security,
         "bootstrap.servers": brokers.bootstrap,
         "client.id": "stormline",
         "reconnect.backoff.max.ms": AWAY_MS,
@@ -248,7 +257,14 @@ class ConfluentConsumer:
         messages = self._consumer.consume(TAKE, 0)
         if not messages and timeout_ms:
             messages = self._consumer.consume(1, timeout_ms / 1000)
-            messages += self._consumer.consume(TAKE, 0) if messages else []
+        for _ in range(TAKES):
+            self._sort(messages)
+            if len(messages) < TAKE:
+                return
+            messages = self._consumer.consume(TAKE, 0)
+        self._sort(messages)
+
+    def _sort(self, messages: Sequence[Any]) -> None:
         errors = list(map(_MESSAGE.error, messages))
         if not any(errors):  # to compare one with None raises
             self._keep(messages)
@@ -267,11 +283,17 @@ class ConfluentConsumer:
         for topic, of_topic in groupby(messages, _MESSAGE.topic):
             for number, run in groupby(of_topic, _MESSAGE.partition):
                 address, columns = Address(topic, number), _columns(list(run))
+                kept: deque[Any] = self._kept[address]
+                end = len(columns.offsets)
                 self._positions[address] = columns.offsets[-1] + 1
                 theirs = TopicPartition(*address)
                 self._log_ends[address] = self._consumer.get_watermark_offsets(theirs, cached=True)[1]
-                for first in range(0, len(columns.offsets), self._max_batch):
-                    self._kept[address].append(columns.cut(first, first + self._max_batch))
+                first = 0
+                if kept and (room := self._max_batch - len(kept[-1].offsets)) > 0:
+                    for column, more in zip(kept[-1], columns.cut(0, room), strict=True):
+                        column += more
+                    first = room
+                kept.extend(columns.cut(at, at + self._max_batch) for at in range(first, end, self._max_batch))
                 if address in self._held:
                     self._kept_bytes[address] += columns.size
                     if self._kept_bytes[address] > KEPT_BYTES and address not in self._paused:
@@ -310,33 +332,14 @@ class ConfluentConsumer:
         return {_address(theirs): _result(answer, timeout_ms).offset for theirs, answer in answers.items()}
 
 
-class _Run:
-    """Messages of one partition, of which offsets and values are read at once, the rest when somebody looks."""
-
-    def __init__(self, messages: Sequence[Any]) -> None:
-        self._messages = messages
-
-    @cached_property
-    def timestamps_ms(self) -> Sequence[int]:
-        return [time_ms for _, time_ms in map(_MESSAGE.timestamp, self._messages)]
-
-    @cached_property
-    def keys(self) -> Sequence[bytes | None]:
-        return list(map(_MESSAGE.key, self._messages))
-
-    @cached_property
-    def headers(self) -> Sequence[Headers]:
-        return [tuple(headers or ()) for headers in map(_MESSAGE.headers, self._messages)]
-
-
 def _columns(messages: Sequence[Any]) -> Columns:
-    run, whole = _Run(messages), range(len(messages))
+    # All of it at once: librdkafka's messages are costly to keep (the collector of garbage looks through them).
     return Columns(
         list(map(_MESSAGE.offset, messages)),
-        Later(lambda: run.timestamps_ms, whole),
-        Later(lambda: run.keys, whole),
+        [time_ms for _, time_ms in map(_MESSAGE.timestamp, messages)],
+        list(map(_MESSAGE.key, messages)),
         list(map(_MESSAGE.value, messages)),
-        Later(lambda: run.headers, whole),
+        [tuple(headers) if headers else () for headers in map(_MESSAGE.headers, messages)],
     )
 
 

@@ -97,7 +97,7 @@ class KafkaReader:
         self._troubles: dict[str, str] = {}
         self._commits = Commits(self._on_committed, self._on_refused)
         self._ask_at = 0.0
-        self._heard_at = 0.0
+        self._heard_at = self._looked_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"kafka-reader-{self._shown}", daemon=True)
         self._thread.start()
 
@@ -138,9 +138,11 @@ class KafkaReader:
                     self._read(client)
             except Unanswered:
                 self._trouble("kafka", f"{self._shown}: {unreachable(self._brokers)} Trying again.")
+                self._obey(RETRY_S)
             except KafkaFault as fault:
                 if fault.retriable:
                     self._trouble("kafka", f"{self._shown}: {fault}; trying again.")
+                    self._obey(RETRY_S)
                 else:
                     self._give_up(f"{self._shown}: reading from Kafka at {self._brokers} failed: {fault}")
             except _Fatal as error:
@@ -279,7 +281,7 @@ class KafkaReader:
             ends = client.ends(there, ASK_MS) if there else {}
             self._take_up(client, found)
         except Unanswered:
-            self._silent(unreachable(self._brokers))
+            self._silent(None)
             return
         for address in there:
             partition = self._started[address]
@@ -291,9 +293,11 @@ class KafkaReader:
         self._heard()
         self._ask_at = self._heard_at + (QUIET_ASK_S if quiet else BUSY_ASK_S)
 
-    def _silent(self, what: str) -> None:
-        if time.monotonic() > self._heard_at + SILENT_S:
-            self._trouble("kafka", f"{self._shown}: {what} Trying again.")
+    def _silent(self, what: str | None) -> None:
+        """Say why nothing is heard, once it takes long; None: it has to be found out, which is work for the broker."""
+        if time.monotonic() > max(self._heard_at, self._looked_at) + SILENT_S:
+            self._trouble("kafka", f"{self._shown}: {what or unreachable(self._brokers)} Trying again.")
+            self._looked_at = time.monotonic()
 
     def _obey(self, wait_s: float | None) -> bool:
         """Carry out the commands that have come, waiting so long for a first one; True when closing."""
