@@ -13,7 +13,9 @@ import click
 from stormline.cli import config
 from stormline.core.errors import SettingsError, StormlineError
 
-NEEDED = ("ruff", "mypy", "pytest", "hypothesis", "pytest_timeout")
+NEEDED = ("ruff", "mypy", "pytest", "hypothesis", "pytest_timeout", "xdist")
+BESIDE_EACH_OTHER = ("-n", "2", "--dist", "loadgroup")
+"""All tests: those of the cluster, which wait for its programs most of the time, beside the others (tests/conftest.py)."""
 
 
 @click.command(
@@ -29,7 +31,7 @@ def test(start: Path, arguments: tuple[str, ...]) -> None:
         ["ruff", "format", "--check", "--quiet"],
         ["ruff", "check", "--quiet"],
         ["mypy"],
-        ["pytest", *arguments],
+        ["pytest", *(arguments or BESIDE_EACH_OTHER)],
     ]
     failed = []
     for step in steps:

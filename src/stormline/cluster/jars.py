@@ -7,6 +7,7 @@ A folder appears only when it is whole. Which registry Maven asks is the busines
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
@@ -30,8 +31,15 @@ Tell = Callable[[str], None]
 
 
 def fetch(directory: Path, storm_version: str, kafka_version: str, java_home: Path, tell: Tell) -> None:
-    """Bring what `directory` lacks. Raises ServerError if Maven or the compiler fails."""
+    """Bring what `directory` lacks, while others who ask for the same wait. Raises ServerError if Maven or the compiler
+    fails."""
     directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch(directory, storm_version, kafka_version, java_home, tell)
+
+
+def _fetch(directory: Path, storm_version: str, kafka_version: str, java_home: Path, tell: Tell) -> None:
     storm = directory / f"storm-{storm_version}"
     wanted = [
         (f"Storm {storm_version}", storm / "lib", _storm(storm_version, "storm-core", without="storm-clojure")),
