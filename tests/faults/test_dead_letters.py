@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import re
 
 import pytest
-from faults.conftest import Project
+from faults.conftest import ROOT, Project
 
+DOCUMENT = (ROOT / "docs" / "kafka.md").read_text()
 KILLER = 200
 ROWS = 400
 HEADER = "date,amount,user_id,items\n"
@@ -24,6 +26,11 @@ def deadly(project: Project) -> Project:
     bolt = project.root / "src" / "bolts" / "large_purchases.py"
     bolt.write_text(bolt.read_text().replace("        return", DIES))
     return project
+
+
+def without_figures(line: str) -> str:
+    """What docs/kafka.md shows is of another run."""
+    return re.sub(r"[\d,:-]+", "#", " ".join(line.replace("once", "6 times").split()))
 
 
 def counted(project: Project) -> int:
@@ -47,7 +54,10 @@ def test_a_record_that_kills_its_worker_is_named_and_can_be_passed_over(deadly: 
     (held,) = [each["held"] for each in json.loads(told.stdout)["partitions"] if each["held"] is not None]
     record = held.split()[0]
     assert f"`sparse dlq skip {record}` makes it a dead letter" in held
-    assert f"{record.rpartition('/')[0]} is held up: {record} was emitted alone" in deadly.sparse("explain").stdout
+    explained = deadly.sparse("explain").stdout
+    assert f"{record.rpartition('/')[0]} is held up: {record} was emitted alone" in explained
+    (shown,) = re.findall(r"^\$ ./sparse explain\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert set(map(without_figures, shown.splitlines())) <= set(map(without_figures, explained.splitlines()))
 
     skipped = deadly.sparse("dlq", "skip", record)
     assert 0 == skipped.returncode, skipped.stderr

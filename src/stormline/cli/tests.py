@@ -15,7 +15,7 @@ from stormline.core.errors import SettingsError, StormlineError
 
 NEEDED = ("ruff", "mypy", "pytest", "hypothesis", "pytest_timeout", "xdist")
 BESIDE_EACH_OTHER = ("-n", "2", "--dist", "loadgroup")
-"""All tests: those of the cluster, which wait for its programs most of the time, beside the others (tests/conftest.py)."""
+"""All tests: those of the cluster, which mostly wait for its programs, beside the others (tests/conftest.py)."""
 
 
 @click.command(
