@@ -37,6 +37,7 @@ if _client_log.level == logging.NOTSET:
 TIMEOUT_MS = 30_000
 CONNECT_MS = 10_000
 POLL_S = 0.05
+FIRST_ASKED_AFTER_MS = 10
 REPLAYED = "replayed"
 """The header of a record that was sent again by `sparse dlq replay`: the origin it had first."""
 FED = {"retention.ms": "-1"}
@@ -72,6 +73,8 @@ class ClientMaker:
 
     def __call__(self, **settings: Any) -> Any:
         self.client = KafkaNetClient(**settings)
+        # It does not hear of the client's own setting, and waits 100 ms before it first asks.
+        self.client.cluster.config["retry_backoff_ms"] = FIRST_ASKED_AFTER_MS
         # To ask for a topic must not create it.
         self.client.cluster.config["allow_auto_create_topics"] = False
         return self.client

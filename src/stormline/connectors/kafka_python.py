@@ -38,6 +38,8 @@ from stormline.connectors.kafka_columns import column_records
 TAKE_ALL = 1 << 30
 QUIET_FETCH_MS = 500
 BUSY_FETCH_MS = 5
+QUIET_AFTER = 20
+"""Polls that gave nothing."""
 CONNECT_MS = 2_000
 CLOSE_MS = 1_000
 
@@ -71,6 +73,7 @@ class KafkaPythonConsumer:
         self._assigned: dict[Address, Any] = {}
         self._standings: dict[Address, tuple[int, int | None]] = {}
         self._held: frozenset[Address] = frozenset()
+        self._empty_polls = 0
 
     def names(self) -> set[str]:
         with _faults():
@@ -123,7 +126,8 @@ class KafkaPythonConsumer:
 
     def poll(self, timeout_ms: int) -> dict[Address, list[Columns]]:
         # A broker has one fetch of ours at a time, and a partition that is paused when it is sent waits for the next.
-        quiet = not self._held and all(end is not None and at >= end for at, end in self._standings.values())
+        at_end = all(end is not None and at >= end for at, end in self._standings.values())
+        quiet = not self._held and (at_end or self._empty_polls > QUIET_AFTER)  # an open transaction hides the end
         consumer = self._consumer
         consumer._fetcher.config["fetch_max_wait_ms"] = QUIET_FETCH_MS if quiet else BUSY_FETCH_MS
         with _faults():
@@ -132,6 +136,7 @@ class KafkaPythonConsumer:
             fetched = consumer.poll(timeout_ms=timeout_ms, max_records=TAKE_ALL)
             for address, theirs in self._assigned.items():
                 self._standings[address] = consumer.position(theirs, timeout_ms=0), consumer.highwater(theirs)
+        self._empty_polls = 0 if fetched else self._empty_polls + 1
         return self._named(fetched)
 
     def standing(self, address: Address) -> tuple[int, int | None]:
