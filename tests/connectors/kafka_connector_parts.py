@@ -23,9 +23,9 @@ WAIT_S = 30
 class Broker:
     """Started when made; `kill` and `start` again keep the port and the data."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int = 0) -> None:
         self._directory = directory
-        self.port = 0
+        self.port = port
         self.start()
 
     @property

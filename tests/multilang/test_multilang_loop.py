@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from connectors.kafka_connector_parts import Broker
 
 from spouts.purchases import Purchase
+from stormline.connectors.kafka import ensure_topic
 from stormline.core.batch import Rows
 from stormline.core.progress import Claim, Progress
+from stormline.embedded.ports import free_port
 from stormline.engine.deployment import Deployment
 from stormline.engine.topology import read_topology
 from stormline.multilang.coding import (
@@ -203,6 +206,33 @@ def test_what_arrives_within_a_turn_is_emitted_in_it(tmp_path: Path) -> None:
             answers.append([message["command"] for message in heard])
         # Each time; but a turn may end before the process has its share of a core. Answered at once, it were half.
         assert answers.count(["emit", "sync"]) > 10
+
+
+def test_on_storm_the_log_says_what_a_component_waits_for_and_when_that_is_over(tmp_path: Path) -> None:
+    """
+    Once each: a Kafka that does not answer is named with its address, and when it is there the spout goes on.
+    """
+    port = free_port()
+    conf = {"stormline__kafka": f"127.0.0.1:{port}", "stormline__redis": "redis://127.0.0.1:1", "stormline__app": "a"}
+    with child("ours", "spouts.purchases.Purchases", "purchases", tmp_path, **conf) as spoken:
+        assert f"127.0.0.1:{port} does not answer" in logged(spoken)
+        broker = Broker(tmp_path / "kafka", port)
+        try:
+            ensure_topic(broker.brokers, "purchases", 1)
+            assert "goes on" == logged(spoken)
+        finally:
+            broker.kill()
+
+
+def logged(spoken: Spoken) -> str:
+    """The next line for the log, while Storm asks on and on."""
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        spoken.say({"command": "next"})
+        while (heard := spoken.hear()) != SYNC:
+            if heard["command"] == "log" and "WARNING" not in heard["msg"]:
+                return str(heard["msg"])
+    raise AssertionError("nothing was logged in time")
 
 
 def test_batches_and_progress_survive_their_coding() -> None:

@@ -139,18 +139,20 @@ class _Loop:
             due_ms = component.due_ms
             if due_ms is not None and due_ms <= self.now_ms():
                 component.on_time(self.now_ms())
-                self._log_trouble()
             if self._turn_ends_ms is not None:
                 self._use_turn(self._turn_ends_ms)
             if self._tells:
                 self._stale |= taken is not None
                 self._tell()
+            else:
+                self._log_trouble()
 
     def _log_trouble(self) -> None:
         """On Storm, which asks nobody for a status, the log says what a component waits for, and when that is over."""
-        if self._tells or self.now_ms() < self._look_at_ms:
+        now_ms = self.now_ms()
+        if now_ms < self._look_at_ms:
             return
-        self._look_at_ms = self.now_ms() + LOOK_EVERY_MS
+        self._look_at_ms = now_ms + LOOK_EVERY_MS
         trouble = self._component.status().trouble
         if trouble != self._trouble:
             self.log(logging.INFO if trouble is None else logging.WARNING, trouble or "goes on")
