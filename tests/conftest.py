@@ -1,23 +1,27 @@
-"""Which tests may run beside each other, where pytest-xdist runs them in two processes: those of one file, or of the
-cluster, share servers, and stay together."""
+"""Which tests stay together where pytest-xdist runs them in two processes: those of one file, and those that share the
+cluster or the two brokers of the contracts, which are started once."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
+TOGETHER = ("tests/cluster/", "tests/contracts/kafka/")
+"""The longest first."""
 
 
-@pytest.hookimpl(tryfirst=True)
+class Scheduling(LoadScopeScheduling):
+    """By whole files, or folders."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The real servers are started once, so all tests with them are one group. It is the longest, and begins first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.path.relative_to(ROOT))))
-    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[0] != "cluster")
-
-
-def _group(place: Path) -> str:
-    """The cluster's programs are one group, the two brokers of the contracts another."""
-    if place.parts[0] == "cluster":
-        return "cluster"
-    return "contracts/kafka" if place.parts[:2] == ("contracts", "kafka") else str(place)
+    """What takes longest begins first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))

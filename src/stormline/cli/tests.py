@@ -14,7 +14,7 @@ from stormline.cli import config
 from stormline.core.errors import SettingsError, StormlineError
 
 NEEDED = ("ruff", "mypy", "pytest", "hypothesis", "pytest_timeout", "xdist")
-BESIDE_EACH_OTHER = ("-n", "2", "--dist", "loadgroup")
+BESIDE_EACH_OTHER = ("-n", "2")
 """All tests: those of the cluster, which mostly wait for its programs, beside the others (tests/conftest.py)."""
 
 
