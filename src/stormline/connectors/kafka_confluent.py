@@ -14,7 +14,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, Final
@@ -33,9 +32,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from stormline.connectors.brokers import Brokers
 from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.confluent import confluent_settings, fault, fault_of, result
 from stormline.connectors.kafka_clients import (
     ANSWER_MS,
-    AWAY_MS,
     FETCH_BYTES,
     METADATA_MS,
     Address,
@@ -69,44 +68,7 @@ _DAMAGED: Final = {
     # A wrong checksum. Behind it librdkafka may read on at a wrong place, and find formats that do not exist.
     *(KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError._UNDERFLOW),
 }
-_UNANSWERED: Final = {
-    *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE),
-    KafkaError._NOENT,  # of the administrative client: no broker leads the partition, as far as it knows
-}
-_RETRIABLE: Final = _UNANSWERED | {
-    getattr(KafkaError, name)
-    for name in (
-        *("_WAIT_COORD", "_WAIT_CACHE", "_RETRY", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "_UNKNOWN_BROKER"),
-        *("_DESTROY_BROKER", "_NODE_UPDATE", "_TIMED_OUT_QUEUE", "_MSG_TIMED_OUT", "_PREV_IN_PROGRESS"),
-        *("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REQUEST_TIMED_OUT"),
-        *("REPLICA_NOT_AVAILABLE", "NETWORK_EXCEPTION", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE"),
-        *("NOT_COORDINATOR", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "NOT_CONTROLLER"),
-        *("KAFKA_STORAGE_ERROR", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "OFFSET_NOT_AVAILABLE"),
-        *("UNSTABLE_OFFSET_COMMIT", "THROTTLING_QUOTA_EXCEEDED", "BROKER_NOT_AVAILABLE"),
-    )
-}
-
-
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-
-
-def confluent_settings(brokers: Brokers) -> dict[str, Any]:
-    """Settings of every client. Raises SettingsError if what is to be found on this machine is not."""
-    security = {"security.protocol": brokers.protocol}
-    if brokers.tls is not None:
-        security["ssl.ca.location"] = brokers.tls.ca or "probe"  # where systems keep theirs
-    if brokers.sasl is not None:
-        user, password = brokers.sasl.credentials()
-        security |= {"sasl.mechanism": brokers.sasl.mechanism, "sasl.username": user, "sasl.password": password}
-    return {
-        **security,
-        "bootstrap.servers": brokers.bootstrap,
-        "client.id": "stormline",
-        "reconnect.backoff.max.ms": AWAY_MS,
-        "socket.timeout.ms": 10_000,
-        # librdkafka writes its log to stderr. What matters of it is reported by the connectors, once.
-        "log_level": 0,
-    }
 
 
 class ConfluentConsumer:
@@ -147,7 +109,7 @@ class ConfluentConsumer:
         try:
             return set(self._admin.list_topics(timeout=ANSWER_MS / 1000).topics)
         except KafkaException as error:
-            raise _fault(error) from error
+            raise fault(error) from error
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         now = time.monotonic()
@@ -179,7 +141,7 @@ class ConfluentConsumer:
         try:
             found = self._consumer.committed([TopicPartition(*each) for each in addresses], ANSWER_MS / 1000)
         except KafkaException as error:
-            raise _fault(error) from error
+            raise fault(error) from error
         return {_address(each): None if each.offset < 0 else each.offset for each in _sound(found)}
 
     def assign(self, positions: Mapping[Address, int]) -> None:
@@ -229,7 +191,7 @@ class ConfluentConsumer:
 
     def _tell(self, answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
         try:
-            list(_sound(_result(answer, 0).topic_partitions))
+            list(_sound(result(answer, 0).topic_partitions))
         except KafkaFault as fault:
             if isinstance(fault, Unanswered):
                 # After the restart of a broker this client may wait for its group's coordinator for ever.
@@ -326,7 +288,7 @@ class ConfluentConsumer:
         answers = self._admin.list_offsets(
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_ms / 1000
         )
-        return {_address(theirs): _result(answer, timeout_ms).offset for theirs, answer in answers.items()}
+        return {_address(theirs): result(answer, timeout_ms).offset for theirs, answer in answers.items()}
 
 
 class _Run:
@@ -365,7 +327,7 @@ def _address(theirs: Any) -> Address:
 
 def _topic(answer: Future[Any]) -> Topic | None:
     try:
-        found = _result(answer, METADATA_MS)
+        found = result(answer, METADATA_MS)
     except KafkaFault as fault:
         cause = fault.__cause__
         if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -376,31 +338,9 @@ def _topic(answer: Future[Any]) -> Topic | None:
     return Topic(uuid.UUID(int=bits) if bits else None, frozenset(each.id for each in found.partitions))
 
 
-def _result(answer: Future[Any], timeout_ms: int) -> Any:
-    """Raises KafkaFault. librdkafka keeps to the time; the second here is for the case that it does not."""
-    try:
-        return answer.result(timeout_ms / 1000 + 1)
-    except KafkaException as error:
-        raise _fault(error) from error
-    except FutureTimeout as error:
-        raise Unanswered from error
-
-
 def _sound(found: Any) -> Iterator[Any]:
     """Of an answer, what it says of each partition. Raises KafkaFault for the first that has an error."""
     for each in found:
         if each.error is not None:
             raise fault_of(each.error)
         yield each
-
-
-def _fault(error: KafkaException) -> KafkaFault:
-    return fault_of(error.args[0])
-
-
-def fault_of(error: Any) -> KafkaFault:
-    """`error`: a KafkaError of confluent-kafka, which is none of Python's."""
-    code = error.code()
-    if code in _UNANSWERED:
-        return Unanswered(error.str())
-    return KafkaFault(f"{error.name()}: {error.str()}", retriable=code in _RETRIABLE)
