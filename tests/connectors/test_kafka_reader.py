@@ -228,7 +228,7 @@ def test_the_position_of_the_last_batch_passes_the_gap_behind_it():
     """Only the last one: behind the others are the records of the next."""
     partition = Partition("t/0", Address("t", 0), log_end=20)
     partition.seek(0)
-    partition.ready.extend(Columns([offset], [0], [None], [b""]) for offset in (3, 8))
+    partition.add(Columns([offset], [0], [None], [b""]) for offset in (3, 8))
     partition.moved(15, 20)
     assert [partition.next_event().next_offset for _ in range(2)] == [4, 15]
     assert partition.next_event() is None

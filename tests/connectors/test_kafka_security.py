@@ -65,6 +65,15 @@ def reading(brokers, topic):
     return reader, inbox
 
 
+def test_the_first_group_that_a_new_kafka_hears_of(kafka, topic):
+    """It has no coordinator yet, and makes one; confluent-kafka's administrative client would end the process here. So
+    this test is the first of the file."""
+    ensure_topic(Brokers(kafka.plain), topic, 1)
+    client = consumer(Brokers(kafka.plain, "confluent"), "g", max_batch=100, timestamps=False)
+    assert client.committed([Address(topic, 0)]) == {Address(topic, 0): None}
+    client.close()
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize(
     ("listener", "mechanism"),

@@ -14,8 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -32,10 +31,10 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from stormline.connectors.brokers import Brokers
-from stormline.connectors.columns import Columns
+from stormline.connectors.columns import Columns, Headers, Later
+from stormline.connectors.confluent import confluent_settings, fault, fault_of, result
 from stormline.connectors.kafka_clients import (
     ANSWER_MS,
-    AWAY_MS,
     FETCH_BYTES,
     METADATA_MS,
     Address,
@@ -69,44 +68,7 @@ _DAMAGED: Final = {
     # A wrong checksum. Behind it librdkafka may read on at a wrong place, and find formats that do not exist.
     *(KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError._NOT_IMPLEMENTED, KafkaError._UNDERFLOW),
 }
-_UNANSWERED: Final = {
-    *(KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE),
-    KafkaError._NOENT,  # of the administrative client: no broker leads the partition, as far as it knows
-}
-_RETRIABLE: Final = _UNANSWERED | {
-    getattr(KafkaError, name)
-    for name in (
-        *("_WAIT_COORD", "_WAIT_CACHE", "_RETRY", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "_UNKNOWN_BROKER"),
-        *("_DESTROY_BROKER", "_NODE_UPDATE", "_TIMED_OUT_QUEUE", "_MSG_TIMED_OUT", "_PREV_IN_PROGRESS"),
-        *("UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REQUEST_TIMED_OUT"),
-        *("REPLICA_NOT_AVAILABLE", "NETWORK_EXCEPTION", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE"),
-        *("NOT_COORDINATOR", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "NOT_CONTROLLER"),
-        *("KAFKA_STORAGE_ERROR", "FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "OFFSET_NOT_AVAILABLE"),
-        *("UNSTABLE_OFFSET_COMMIT", "THROTTLING_QUOTA_EXCEEDED", "BROKER_NOT_AVAILABLE"),
-    )
-}
-
-
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
-
-
-def confluent_settings(brokers: Brokers) -> dict[str, Any]:
-    """Settings of every client. Raises SettingsError if what is to be found on this machine is not."""
-    security = {"security.protocol": brokers.protocol}
-    if brokers.tls is not None:
-        security["ssl.ca.location"] = brokers.tls.ca or "probe"  # where systems keep theirs
-    if brokers.sasl is not None:
-        user, password = brokers.sasl.credentials()
-        security |= {"sasl.mechanism": brokers.sasl.mechanism, "sasl.username": user, "sasl.password": password}
-    return {
-        **security,
-        "bootstrap.servers": brokers.bootstrap,
-        "client.id": "stormline",
-        "reconnect.backoff.max.ms": AWAY_MS,
-        "socket.timeout.ms": 10_000,
-        # librdkafka writes its log to stderr. What matters of it is reported by the connectors, once.
-        "log_level": 0,
-    }
 
 
 class ConfluentConsumer:
@@ -133,7 +95,7 @@ class ConfluentConsumer:
         self._positions: dict[Address, int] = {}
         self._log_ends: dict[Address, int] = {}
         self._held: frozenset[Address] = frozenset()
-        self._kept: dict[Address, deque[Columns]] = {}
+        self._kept: dict[Address, list[Any]] = {}
         """Of partitions that are held, or just fetched."""
         self._kept_bytes: dict[Address, int] = {}
         self._paused: set[Address] = set()
@@ -147,7 +109,7 @@ class ConfluentConsumer:
         try:
             return set(self._admin.list_topics(timeout=ANSWER_MS / 1000).topics)
         except KafkaException as error:
-            raise _fault(error) from error
+            raise fault(error) from error
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         now = time.monotonic()
@@ -175,14 +137,16 @@ class ConfluentConsumer:
         return {address: None if offset < 0 else offset for address, offset in found.items()}
 
     def committed(self, addresses: Collection[Address]) -> dict[Address, int | None]:
-        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*each) for each in addresses])
-        answers = self._admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_MS / 1000)
-        found = _result(answers[self._group], ANSWER_MS)
+        # Not by the administrative client: confluent-kafka 2.16.1 crashes there while a new Kafka has no coordinator.
+        try:
+            found = self._consumer.committed([TopicPartition(*each) for each in addresses], ANSWER_MS / 1000)
+        except KafkaException as error:
+            raise fault(error) from error
         return {_address(each): None if each.offset < 0 else each.offset for each in _sound(found)}
 
     def assign(self, positions: Mapping[Address, int]) -> None:
         for address, offset in positions.items():
-            self._positions[address], self._kept[address], self._kept_bytes[address] = offset, deque(), 0
+            self._positions[address], self._kept[address], self._kept_bytes[address] = offset, [], 0
         self._consumer.incremental_assign([TopicPartition(*each, offset) for each, offset in positions.items()])
 
     def hold(self, addresses: Collection[Address]) -> None:
@@ -204,7 +168,7 @@ class ConfluentConsumer:
 
     def standing(self, address: Address) -> tuple[int, int | None]:
         kept = self._kept[address]
-        return kept[0].offsets[0] if kept else self._positions[address], self._log_ends.get(address)
+        return kept[0].offset() if kept else self._positions[address], self._log_ends.get(address)
 
     def commit(self, offsets: Mapping[Address, int], done: Callable[[KafkaFault | None], None]) -> None:
         asked = ConsumerGroupTopicPartitions(
@@ -227,7 +191,7 @@ class ConfluentConsumer:
 
     def _tell(self, answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
         try:
-            list(_sound(_result(answer, 0)))
+            list(_sound(result(answer, 0).topic_partitions))
         except KafkaFault as fault:
             if isinstance(fault, Unanswered):
                 # After the restart of a broker this client may wait for its group's coordinator for ever.
@@ -243,9 +207,10 @@ class ConfluentConsumer:
             if address in self._held:
                 continue
             if kept:
-                found[address] = list(kept)
-                kept.clear()
-                self._kept_bytes[address] = 0
+                found[address] = [
+                    _columns(kept[first : first + self._max_batch]) for first in range(0, len(kept), self._max_batch)
+                ]
+                self._kept[address], self._kept_bytes[address] = [], 0
             if address in self._paused:
                 self._paused.discard(address)
                 self._consumer.resume([TopicPartition(*address)])
@@ -257,6 +222,7 @@ class ConfluentConsumer:
         messages = self._consumer.consume(TAKE, 0)
         if not messages and timeout_ms:
             messages = self._consumer.consume(1, timeout_ms / 1000)
+            messages += self._consumer.consume(TAKE - 1, 0) if messages else []
         for _ in range(TAKES):
             self._sort(messages)
             if len(messages) < TAKE:
@@ -282,20 +248,13 @@ class ConfluentConsumer:
     def _keep(self, messages: Sequence[Any]) -> None:
         for topic, of_topic in groupby(messages, _MESSAGE.topic):
             for number, run in groupby(of_topic, _MESSAGE.partition):
-                address, columns = Address(topic, number), _columns(list(run))
-                kept: deque[Any] = self._kept[address]
-                end = len(columns.offsets)
-                self._positions[address] = columns.offsets[-1] + 1
+                address, found = Address(topic, number), list(run)
                 theirs = TopicPartition(*address)
                 self._log_ends[address] = self._consumer.get_watermark_offsets(theirs, cached=True)[1]
-                first = 0
-                if kept and (room := self._max_batch - len(kept[-1].offsets)) > 0:
-                    for column, more in zip(kept[-1], columns.cut(0, room), strict=True):
-                        column += more
-                    first = room
-                kept.extend(columns.cut(at, at + self._max_batch) for at in range(first, end, self._max_batch))
+                self._positions[address] = found[-1].offset() + 1
+                self._kept[address] += found
                 if address in self._held:
-                    self._kept_bytes[address] += columns.size
+                    self._kept_bytes[address] += sum(map(len, filter(None, map(_MESSAGE.value, found))))
                     if self._kept_bytes[address] > KEPT_BYTES and address not in self._paused:
                         self._paused.add(address)
                         self._consumer.pause([theirs])
@@ -329,17 +288,36 @@ class ConfluentConsumer:
         answers = self._admin.list_offsets(
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_ms / 1000
         )
-        return {_address(theirs): _result(answer, timeout_ms).offset for theirs, answer in answers.items()}
+        return {_address(theirs): result(answer, timeout_ms).offset for theirs, answer in answers.items()}
+
+
+class _Run:
+    """Messages of one partition, of which offsets and values are read at once, the rest when somebody looks."""
+
+    def __init__(self, messages: Sequence[Any]) -> None:
+        self._messages = messages
+
+    @cached_property
+    def timestamps_ms(self) -> Sequence[int]:
+        return [time_ms for _, time_ms in map(_MESSAGE.timestamp, self._messages)]
+
+    @cached_property
+    def keys(self) -> Sequence[bytes | None]:
+        return list(map(_MESSAGE.key, self._messages))
+
+    @cached_property
+    def headers(self) -> Sequence[Headers]:
+        return [tuple(headers or ()) for headers in map(_MESSAGE.headers, self._messages)]
 
 
 def _columns(messages: Sequence[Any]) -> Columns:
-    # All of it at once: librdkafka's messages are costly to keep (the collector of garbage looks through them).
+    run, whole = _Run(messages), range(len(messages))
     return Columns(
         list(map(_MESSAGE.offset, messages)),
-        [time_ms for _, time_ms in map(_MESSAGE.timestamp, messages)],
-        list(map(_MESSAGE.key, messages)),
+        Later(lambda: run.timestamps_ms, whole),
+        Later(lambda: run.keys, whole),
         list(map(_MESSAGE.value, messages)),
-        [tuple(headers) if headers else () for headers in map(_MESSAGE.headers, messages)],
+        Later(lambda: run.headers, whole),
     )
 
 
@@ -349,7 +327,7 @@ def _address(theirs: Any) -> Address:
 
 def _topic(answer: Future[Any]) -> Topic | None:
     try:
-        found = _result(answer, METADATA_MS)
+        found = result(answer, METADATA_MS)
     except KafkaFault as fault:
         cause = fault.__cause__
         if isinstance(cause, KafkaException) and cause.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -360,31 +338,9 @@ def _topic(answer: Future[Any]) -> Topic | None:
     return Topic(uuid.UUID(int=bits) if bits else None, frozenset(each.id for each in found.partitions))
 
 
-def _result(answer: Future[Any], timeout_ms: int) -> Any:
-    """Raises KafkaFault. librdkafka keeps to the time; the second here is for the case that it does not."""
-    try:
-        return answer.result(timeout_ms / 1000 + 1)
-    except KafkaException as error:
-        raise _fault(error) from error
-    except FutureTimeout as error:
-        raise Unanswered from error
-
-
 def _sound(found: Any) -> Iterator[Any]:
     """Of an answer, what it says of each partition. Raises KafkaFault for the first that has an error."""
-    for each in found.topic_partitions:
+    for each in found:
         if each.error is not None:
             raise fault_of(each.error)
         yield each
-
-
-def _fault(error: KafkaException) -> KafkaFault:
-    return fault_of(error.args[0])
-
-
-def fault_of(error: Any) -> KafkaFault:
-    """`error`: a KafkaError of confluent-kafka, which is none of Python's."""
-    code = error.code()
-    if code in _UNANSWERED:
-        return Unanswered(error.str())
-    return KafkaFault(f"{error.name()}: {error.str()}", retriable=code in _RETRIABLE)

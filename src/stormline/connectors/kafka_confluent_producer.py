@@ -9,8 +9,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stormline.connectors.brokers import Brokers
+from stormline.connectors.confluent import confluent_settings, fault_of
 from stormline.connectors.kafka_clients import KafkaFault, Unsendable
-from stormline.connectors.kafka_confluent import confluent_settings, fault_of
 
 UNSENDABLE: Final = {
     KafkaError.MSG_SIZE_TOO_LARGE,

@@ -20,8 +20,8 @@ class Partition:
     def __init__(self, name: str, address: Address, log_end: int) -> None:
         self.name = name
         self.address = address
-        self.ready: deque[Columns] = deque()
-        """Batches to hand out."""
+        self.ready: deque[tuple[Columns, int]] = deque()
+        """Batches to hand out, each with the bytes of its values."""
         self._ahead = self._ahead_bytes = 0
         """Records in `ready`, and the bytes of their values."""
         self.position = 0
@@ -48,9 +48,10 @@ class Partition:
     def add(self, batches: Iterable[Columns]) -> None:
         """What was fetched."""
         for columns in batches:
-            self.ready.append(columns)
+            size = columns.size
+            self.ready.append((columns, size))
             self._ahead += len(columns.offsets)
-            self._ahead_bytes += columns.size
+            self._ahead_bytes += size
 
     def moved(self, position: int, log_end: int | None) -> None:
         """A log end never goes back: Kafka answers from the committed end or from the whole, as one asks."""
@@ -61,9 +62,9 @@ class Partition:
         """The next batch, or the position and log end if they moved; None if there is no news. It uses up the grant."""
         columns, position = Columns([], [], [], []), self.position
         if self.ready:
-            columns = self.ready.popleft()
+            columns, size = self.ready.popleft()
             self._ahead -= len(columns.offsets)
-            self._ahead_bytes -= columns.size
+            self._ahead_bytes -= size
             if self.ready:
                 position = columns.offsets[-1] + 1
         elif self._told == (position, self.log_end):
