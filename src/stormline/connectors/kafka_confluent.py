@@ -48,6 +48,7 @@ TAKE: Final = 1_000
 """Records asked of librdkafka at a time: so many stay in the processor's cache."""
 TAKES: Final = 8
 """So many times before `poll` returns."""
+ASK_AGAIN_S: Final = 0.1
 KEPT_BYTES: Final = 8 << 20
 """Of a partition that is held; then it is paused."""
 FETCHES: Final = {
@@ -138,11 +139,18 @@ class ConfluentConsumer:
 
     def committed(self, addresses: Collection[Address]) -> dict[Address, int | None]:
         # Not by the administrative client: confluent-kafka 2.16.1 crashes there while a new Kafka has no coordinator.
-        try:
-            found = self._consumer.committed([TopicPartition(*each) for each in addresses], ANSWER_MS / 1000)
-        except KafkaException as error:
-            raise fault(error) from error
-        return {_address(each): None if each.offset < 0 else each.offset for each in _sound(found)}
+        # A consumer hears of the old one for a moment, and does not ask again by itself.
+        deadline = time.monotonic() + ANSWER_MS / 1000
+        while True:
+            try:
+                found = self._consumer.committed([TopicPartition(*each) for each in addresses], ANSWER_MS / 1000)
+            except KafkaException as error:
+                told = fault(error)
+                if not told.retriable or time.monotonic() > deadline:
+                    raise told from error
+                time.sleep(ASK_AGAIN_S)
+            else:
+                return {_address(each): None if each.offset < 0 else each.offset for each in _sound(found)}
 
     def assign(self, positions: Mapping[Address, int]) -> None:
         for address, offset in positions.items():
