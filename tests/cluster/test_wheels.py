@@ -133,6 +133,14 @@ def test_what_the_framework_needs_is_added_where_the_file_does_not_name_it() -> 
     assert "streamparse==5.0.0" == streamparse
 
 
+def test_a_chosen_client_is_added_where_the_file_does_not_name_it() -> None:
+    """In the version that runs here; a version of the user's own stays."""
+    (added,) = requirements.naming([], "confluent-kafka")
+
+    assert added.startswith("confluent-kafka==")
+    assert ["Confluent_Kafka==2.15.0"] == requirements.naming(["Confluent_Kafka==2.15.0"], "confluent-kafka")
+
+
 def test_what_workers_need_is_what_the_package_depends_on() -> None:
     """But for the command line, the embedded servers, and what streamparse brings."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
