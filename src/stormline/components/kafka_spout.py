@@ -169,8 +169,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
             return False
         emission = self._source.next(self.host.now_ms())
         if emission is None:
-            self._offsets.try_alone()
-            self._set_due()
+            if self._source.is_waiting or self._offsets.is_trying:
+                self._offsets.try_alone()
+                self._set_due()
             return False
         component = self.host.context.component
         tuples, broken = self._outputs.take("", emission.partition, emission.records)
@@ -204,7 +205,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
         if self._parts[whole] == 0:
             del self._parts[whole]
             self._source.ack(whole.partition("/")[2])
-            self._fetch_on()
+            if self._source.is_limited:
+                self._fetch_on()
             if self._source.caught_up:
                 self._set_due()
 

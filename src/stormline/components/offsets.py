@@ -47,7 +47,7 @@ class Offsets:
         self._committing: dict[str, int] | None = None
         self._starts: dict[str, int] = {}
         self._failed = 0
-        self._asking_to_try = self._trying = False
+        self._asking_to_try = self.is_trying = False
         self._next_commit_ms = host.now_ms()
         self._retries: list[tuple[int, Callable[[], None]]] = []
         self.halted: str | None = None
@@ -147,7 +147,7 @@ class Offsets:
     def try_alone(self) -> None:
         """Let the store know which record is emitted alone next, where that is called for; then it may go."""
         wanted = self._source.to_try
-        if self.halted or self._asking_to_try or not (wanted or (self._trying and not self._source.is_alone_out)):
+        if self.halted or self._asking_to_try or not (wanted or (self.is_trying and not self._source.is_alone_out)):
             return
         self._asking_to_try = True
         owner = self._source.incarnation
@@ -158,7 +158,7 @@ class Offsets:
         (reply,) = replies
         self._asking_to_try = False
         if isinstance(reply, Tried) and reply.granted:
-            self._trying = wanted is not None
+            self.is_trying = wanted is not None
             if wanted is not None:
                 self._source.tried(wanted[0])
         else:

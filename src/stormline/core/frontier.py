@@ -21,9 +21,15 @@ class Frontier:
         self.highest_ms: int | None = None
         """The highest event time read."""
         self._unacked: dict[int, tuple[int, int | None]] = {}
+        self._latest = start
+        self._in_order = True
+        """What is not acked stands in the order of its offsets."""
 
     def read(self, batch: int, first_offset: int, earliest_ms: int | None, latest_ms: int | None) -> None:
         """A batch left for the topology: its first offset and the range of its event times (None: it has none)."""
+        if first_offset < self._latest:  # a broken record of the same fetch stands before it
+            self._in_order = False
+        self._latest = first_offset
         self._unacked[batch] = (first_offset, earliest_ms)
         if latest_ms is not None and (self.highest_ms is None or latest_ms > self.highest_ms):
             self.highest_ms = latest_ms
@@ -36,6 +42,7 @@ class Frontier:
     def split(self, batch: int, parts: Sequence[tuple[int, int, int | None]]) -> None:
         """The batch goes on as several: (number, first offset, earliest event time or None)."""
         del self._unacked[batch]
+        self._in_order = False
         for number, first_offset, earliest_ms in parts:
             self._unacked[number] = (first_offset, earliest_ms)
 
@@ -46,12 +53,18 @@ class Frontier:
     @property
     def offset(self) -> int:
         """The first offset not yet acked."""
-        return min((first for first, _ in self._unacked.values()), default=self.position)
+        oldest = self.oldest
+        return self.position if oldest is None else self._unacked[oldest][0]
 
     @property
     def oldest(self) -> int | None:
         """The batch that holds the frontier."""
-        return min(self._unacked, key=lambda batch: self._unacked[batch][0], default=None)
+        if not self._unacked:
+            self._in_order = True
+            return None
+        if self._in_order:  # asked for each batch; all but a few partitions have never had one cut
+            return next(iter(self._unacked))
+        return min(self._unacked, key=lambda batch: self._unacked[batch][0])
 
     @property
     def unacked(self) -> int:

@@ -64,6 +64,8 @@ class Source:
         self.limits = limits
         self.partitions: dict[str, Frontier] = {}
         self.partition_count = 0
+        self.is_limited = False
+        """A partition was not `wanted` for what is not acked: an ack may change that."""
         self.read = self.acked = self.replayed = self.failed = 0
         self._batches: dict[int, _Batch] = {}
         self._fresh: dict[str, deque[int]] = {}
@@ -89,14 +91,14 @@ class Source:
 
     def wanted(self) -> frozenset[str]:
         """The partitions that may be fetched from (S2)."""
-        full = self._pending.full()
-        return frozenset(
+        full, span = self._pending.full(), self.limits.span
+        open_ = [
             partition
             for partition, frontier in self.partitions.items()
-            if partition not in full
-            and len(self._fresh[partition]) < FETCH_BELOW
-            and frontier.position - frontier.offset < self.limits.span
-        )
+            if partition not in full and frontier.position - frontier.offset < span
+        ]
+        self.is_limited = len(open_) < len(self.partitions)
+        return frozenset(partition for partition in open_ if len(self._fresh[partition]) < FETCH_BELOW)
 
     def take(
         self,
@@ -192,6 +194,11 @@ class Source:
     def _may_go(self, partition: str, number: int) -> bool:
         careful = self._careful.get(partition)
         return careful is None or (self._alone == number if careful.alone else careful.out is None)
+
+    @property
+    def is_waiting(self) -> bool:
+        """What could go waits for another partition, or to be known to the store."""
+        return self._waits_until_ms is not None or bool(self._careful)
 
     @property
     def due_ms(self) -> int | None:
@@ -382,8 +389,7 @@ class Source:
     def watermark_ms(self) -> int | None:
         """The least watermark of this task's partitions; None before each has had a record."""
         marks = [f.watermark_ms(self.limits.out_of_order_ms) for f in self.partitions.values()]
-        known = [w for w in marks if w is not None]
-        return min(known) if known else None
+        return min((mark for mark in marks if mark is not None), default=None)
 
     def _number(self) -> int:
         self._numbers += 1
