@@ -135,7 +135,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             self._source,
             commit=self._reader.commit,
             pass_over=self._pass_over,
-            on_halt=self._on_halt,
+            on_wait=self._on_wait,
         )
         self._bounded = bool(conf.get("stormline.bounded"))
         self._told = Told() if conf.get("stormline.tracked") else None
@@ -354,9 +354,10 @@ class KafkaSpout(Hosted, streamparse.Spout):
             else:
                 self._asking.discard(topic)
 
-    def _on_halt(self) -> None:
-        self._trouble = f"halted: {self._offsets.halted}"
-        self._reader.want(frozenset())
+    def _on_wait(self) -> None:
+        if self._offsets.halted:
+            self._trouble = f"halted: {self._offsets.halted}"
+            self._reader.want(frozenset())
         self._set_due()
 
     def _set_due(self) -> None:

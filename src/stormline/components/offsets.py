@@ -26,7 +26,7 @@ LOOK_AGAIN_MS = 5_000
 
 class Offsets:
     """Of one task. `commit` sends offsets to Kafka, which answers by `committed`; `pass_over` gets the records that an
-    operator wants to be skipped."""
+    operator wants to be skipped; `on_wait` is called when `due_ms` has changed, as for a halt."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class Offsets:
         *,
         commit: Callable[[dict[str, int]], None],
         pass_over: Callable[[frozenset[str]], None],
-        on_halt: Callable[[], None],
+        on_wait: Callable[[], None],
     ) -> None:
         self._host, self._store, self._source = host, store, source
-        self._commit, self._pass_over, self._on_halt = commit, pass_over, on_halt
+        self._commit, self._pass_over, self._on_wait = commit, pass_over, on_wait
         self._known: dict[str, int] = {}
         """Partition -> what Redis knows."""
         self._committed: dict[str, int] = {}
@@ -82,7 +82,7 @@ class Offsets:
         elif isinstance(reply, Refused):
             self._halt(reply.why)
         else:
-            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, partial(self.enter, assigned, then)))
+            self._wait(RETRY_AFTER_MS, partial(self.enter, assigned, then))
 
     def commit(self, *, soon: bool = False) -> None:
         """Commit what may be, not more often than is good, or `soon`: Redis first, then Kafka, so that Kafka never
@@ -162,7 +162,7 @@ class Offsets:
             if wanted is not None:
                 self._source.tried(wanted[0])
         else:
-            self._retries.append((self._host.now_ms() + TRY_AGAIN_MS, self.try_alone))
+            self._wait(TRY_AGAIN_MS, self.try_alone)
 
     # time
 
@@ -187,8 +187,12 @@ class Offsets:
             self._host.report_error(f"halted: {why}")
         self.halted = why
         look = partial(self._store.submit, [Mark(dict(self._known), dict(self._known))], self._look_again)
-        self._retries = [(self._host.now_ms() + LOOK_AGAIN_MS, look)]
-        self._on_halt()
+        self._retries.clear()
+        self._wait(LOOK_AGAIN_MS, look)
+
+    def _wait(self, wait_ms: int, what: Callable[[], None]) -> None:
+        self._retries.append((self._host.now_ms() + wait_ms, what))
+        self._on_wait()
 
     def _look_again(self, replies: Sequence[Reply]) -> None:
         (reply,) = replies
