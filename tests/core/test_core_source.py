@@ -365,7 +365,7 @@ def test_a_partition_that_was_begun_again_and_again_goes_in_small_pieces() -> No
     for offset in range(7, 7 + FOR_BATCHES):
         assert made.next(0) is None
         assert ("p", offset) == made.to_try
-        made.tried("p")
+        made.tried("p", offset)
         alone = emit(made)
         assert ("p", [offset]) == (alone.partition, alone.records.offsets)
         assert made.to_try is None
@@ -373,3 +373,34 @@ def test_a_partition_that_was_begun_again_and_again_goes_in_small_pieces() -> No
     assert {"q"} == made.careful
     emit(made)
     assert ("q", 0) == made.to_try
+
+
+def test_a_record_that_was_passed_over_while_the_store_was_asked_gives_its_leave_to_no_other() -> None:
+    """
+    The store would name the wrong record if the next one killed the process.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 10, 0, starts=9)
+    take(made, 0, 1, 2)
+    wanted = made.to_try
+    assert ("p", 0) == wanted
+    assert made.skip("p", 0, 0) is not None
+    made.tried("p", 0)
+    assert made.next(0) is None
+    assert ("p", 1) == made.to_try
+    made.tried("p", 1)
+    assert [1] == emit(made).records.offsets
+
+
+def test_care_ends_with_the_last_record_also_where_it_is_passed_over() -> None:
+    """
+    What comes later goes in whole batches.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 1, 0, starts=9)
+    made.take("p", Rows([0], [0], ["r0"]), [], 1, 1, 0)
+    skipped = made.skip("p", 0, 0)
+    assert skipped is not None
+    assert {"p"} == made.careful
+    made.settle("p", skipped.number)
+    assert not made.careful
