@@ -404,3 +404,42 @@ def test_care_ends_with_the_last_record_also_where_it_is_passed_over() -> None:
     assert {"p"} == made.careful
     made.settle("p", skipped.number)
     assert not made.careful
+
+
+def test_a_record_that_is_passed_over_takes_up_no_room() -> None:
+    """
+    Else each would lessen for good what may be fetched.
+    """
+    made = source(max_pending=1)
+    take(made, 0)
+    assert frozenset() == made.wanted()
+    skipped = made.skip("p", 0, 0)
+    assert skipped is not None
+    assert {"p"} == made.wanted()
+
+
+def test_a_failed_batch_of_which_a_record_is_passed_over_comes_again_without_it_once() -> None:
+    """
+    At once, and its own backoff is forgotten with it.
+    """
+    made = source()
+    take(made, 0, 1, 2)
+    made.fail(emit(made).message_id, 0)
+    assert made.skip("p", 1, 0) is not None
+    assert [[0], [2]] == [emit(made).records.offsets for _ in range(2)]
+    assert made.due_ms is None
+    assert made.next(LONGEST_BACKOFF_MS) is None
+
+
+def test_where_care_is_taken_the_next_batch_goes_though_the_one_before_was_passed_over() -> None:
+    """
+    A batch of one record, of which nothing is left to be acked.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 10, 0, starts=3)
+    take(made, 0)
+    take(made, 1)
+    assert [0] == emit(made).records.offsets
+    assert made.next(0) is None
+    assert made.skip("p", 0, 0) is not None
+    assert [1] == emit(made).records.offsets
