@@ -6,6 +6,7 @@ from typing import Any
 
 from stormline import FilterBolt, KafkaSpout, Record, Topology
 from stormline.core import report
+from stormline.core.requests import Mark
 from stormline.testing import Driver
 
 KILLER = 77
@@ -154,3 +155,65 @@ def test_what_holds_a_partition_is_told_with_its_failures() -> None:
     tried.advance("2m")
     told = report.decode(tried.store.standings["t/0"])
     assert (3, None, 0) == (told.frontier, told.held_by, told.failures)
+
+
+def careful(tried: Any) -> None:
+    """Ten records and a broken one in their midst, one by one: so often was the partition begun before."""
+    for n in (*range(5), BROKEN, *range(6, 10)):
+        tried.send({"n": n}, run=False)
+    tried.store.starts["t/0"] = 7
+    tried.log.max_bytes = 1  # the broken one's dead letter is not written: it stays
+    tried.crash()
+    tried.advance("30s")
+
+
+def test_what_is_committed_while_care_is_taken_is_no_news() -> None:
+    """
+    The next start takes as much care: what kills the process may be right behind it.
+    """
+    tried = driver()
+    careful(tried)
+    assert ({"t/0": 5}, {"t/0": 8}) == (tried.committed, tried.store.starts)
+    assert ("t/0", 5) == tried.store.trying[1:]
+
+
+def test_nothing_is_named_any_more_once_all_is_well() -> None:
+    """
+    A name that stayed would be blamed for the next death, and no record of another task could go out alone.
+    """
+    tried = driver()
+    careful(tried)
+    tried.log.max_bytes = 1_000
+    tried.advance("60s")
+    assert ({"t/0": 10}, None) == (tried.committed, tried.store.trying)
+
+
+def test_marks_that_are_lost_behind_the_start_are_noticed_by_the_first_one() -> None:
+    """
+    What Kafka had committed was known to Redis when the task entered.
+    """
+    tried = driver()
+    tried.send({"n": 1})
+    tried.advance("2s")
+    tried.crash()
+    tried.store.commits.clear()
+    tried.send({"n": 2})
+    tried.advance("2s")
+    assert "Redis has lost data" in tried.store.halted
+
+
+def test_the_store_is_asked_no_more_once_a_failure_is_over() -> None:
+    """
+    Only news and failures are worth a question.
+    """
+    tried = driver()
+    tried.log.max_bytes = 1
+    tried.send({"n": BROKEN})
+    tried.advance("2m")
+    tried.log.max_bytes = 1_000
+    tried.advance("2m")
+    assert {"t/0": 1} == tried.committed
+    asked, ask = [], tried.store.ask
+    tried.store.ask = lambda request: asked.append(request) or ask(request)
+    tried.advance("1m")
+    assert [] == [each for each in asked if isinstance(each, Mark)]

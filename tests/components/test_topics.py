@@ -123,6 +123,19 @@ def test_no_window_closes_before_a_new_partition_was_heard() -> None:
     assert ["final", "open"] == [row.state for row in tried.results()]
 
 
+def test_a_bounded_run_ends_though_a_partition_was_added_to_its_topic() -> None:
+    """
+    After the ends were told: what is not in the feed ends where it begins.
+    """
+    tried = driver("t", partitions=1)
+    tried.send({"n": 1})
+    tried.store.ends["t"] = {0: 1}
+    tried.advance("3s")
+    tried.create_topic("t", 2)
+    tried.advance("3s")
+    assert tried.settled
+
+
 @pytest.mark.parametrize("wrong", [[], [""], ["a", "a"], 7, ["a", 1]])
 def test_what_is_no_topic_is_refused_where_it_stands(wrong: Any) -> None:
     """

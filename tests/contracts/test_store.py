@@ -316,6 +316,22 @@ def test_a_lost_mark_halts_the_app(ask: Ask) -> None:
     assert reply.halted
 
 
+def test_nothing_is_marked_while_the_run_marker_is_lost(url: str) -> None:
+    """
+    So a task that was refused when it entered waits, instead of taking the halt for over and dying again and again.
+    """
+    memory, client, store = MemoryStore(), connect(url), RedisStore(url)
+    clear(client, "app")
+    for each in (memory.ask, ask_redis(store)):
+        for mark in (Mark({}, {}), Mark({"t/0": 5}, {})):
+            reply = each(mark)
+            assert isinstance(reply, Refused)
+            assert (True, "Redis has lost the run marker of this app") == (reply.halted, reply.why)
+    assert ({}, {}) == (memory.commits, client.hgetall("{app}:commits"))
+    store.close()
+    client.close()
+
+
 def test_starts_without_progress_are_counted_until_a_partition_gets_on(ask: Ask) -> None:
     """
     Only of partitions that have something to read; after a mark that says so it is the first start again.

@@ -368,7 +368,7 @@ def test_a_partition_that_was_begun_again_and_again_goes_in_small_pieces() -> No
     for offset in range(7, 7 + FOR_BATCHES):
         assert made.next(0) is None
         assert ("p", offset) == made.to_try
-        made.tried("p")
+        made.tried("p", offset)
         alone = emit(made)
         assert ("p", [offset]) == (alone.partition, alone.records.offsets)
         assert made.to_try is None
@@ -404,3 +404,73 @@ def test_the_frontier_is_the_least_offset_whatever_was_broken_cut_or_acked(fetch
             del waiting[each]
             assert min(waiting.values(), default=frontier.position) == frontier.offset
             assert (waiting[frontier.oldest] if frontier.oldest else frontier.position) == frontier.offset
+
+
+def test_a_record_that_was_passed_over_while_the_store_was_asked_gives_its_leave_to_no_other() -> None:
+    """
+    The store would name the wrong record if the next one killed the process.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 10, 0, starts=9)
+    take(made, 0, 1, 2)
+    wanted = made.to_try
+    assert ("p", 0) == wanted
+    assert made.skip("p", 0, 0) is not None
+    made.tried("p", 0)
+    assert made.next(0) is None
+    assert ("p", 1) == made.to_try
+    made.tried("p", 1)
+    assert [1] == emit(made).records.offsets
+
+
+def test_care_ends_with_the_last_record_also_where_it_is_passed_over() -> None:
+    """
+    What comes later goes in whole batches.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 1, 0, starts=9)
+    made.take("p", Rows([0], [0], ["r0"]), [], 1, 1, 0)
+    skipped = made.skip("p", 0, 0)
+    assert skipped is not None
+    assert {"p"} == made.careful
+    made.settle("p", skipped.number)
+    assert not made.careful
+
+
+def test_a_record_that_is_passed_over_takes_up_no_room() -> None:
+    """
+    Else each would lessen for good what may be fetched.
+    """
+    made = source(max_pending=1)
+    take(made, 0)
+    assert frozenset() == made.wanted()
+    skipped = made.skip("p", 0, 0)
+    assert skipped is not None
+    assert {"p"} == made.wanted()
+
+
+def test_a_failed_batch_of_which_a_record_is_passed_over_comes_again_without_it_once() -> None:
+    """
+    At once, and its own backoff is forgotten with it.
+    """
+    made = source()
+    take(made, 0, 1, 2)
+    made.fail(emit(made).message_id, 0)
+    assert made.skip("p", 1, 0) is not None
+    assert [[0], [2]] == [emit(made).records.offsets for _ in range(2)]
+    assert made.due_ms is None
+    assert made.next(LONGEST_BACKOFF_MS) is None
+
+
+def test_where_care_is_taken_the_next_batch_goes_though_the_one_before_was_passed_over() -> None:
+    """
+    A batch of one record, of which nothing is left to be acked.
+    """
+    made = Source("s", 1, "me", Limits())
+    made.assign("p", 0, 10, 0, starts=3)
+    take(made, 0)
+    take(made, 1)
+    assert [0] == emit(made).records.offsets
+    assert made.next(0) is None
+    assert made.skip("p", 0, 0) is not None
+    assert [1] == emit(made).records.offsets

@@ -79,12 +79,17 @@ def test_a_record_that_kills_its_worker_is_named_and_can_be_passed_over(deadly: 
     assert 0 == again.returncode, again.stdout + again.stderr
     assert "1 read = 1 kept" in again.stdout
     assert "is held up" not in deadly.sparse("explain").stdout
+    place = record.rpartition("/")[0]
+    for far, words in ((record, "purchases is past it, at "), (f"{place}/9999", "the partition ends at ")):
+        assert words in deadly.sparse("dlq", "skip", far).stderr
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         (("dlq", "skip", "purchases/1"), '"purchases/1" is no place of a record'),
+        (("dlq", "skip", "purchases/1/²"), '"purchases/1/²" is no place of a record'),
+        (("dlq", "skip", "purchases/1/2"), "purchases/1/2 cannot be passed over: there is no such partition"),
         (("dlq", "skip", "other/1/2"), "purchases does not read the topic other"),
         (("dlq", "replay", "purchases/0/1"), "no dead letter of purchases came from there"),
     ],

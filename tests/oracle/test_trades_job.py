@@ -19,6 +19,7 @@ def test_the_trades_job_equals_the_oracle(tmp_path: Path) -> None:
     (project.root / "config.json").write_text(json.dumps(config))
     run = project.sparse("run", "-n", "trades")
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "sparse run --fresh -n trades\n" in run.stdout, "what is told to be tried next means this app"
     lines = project.sparse("results", "hourly", "-n", "trades", "--json").stdout.splitlines()
 
     rows = [json.loads(line) for line in lines]

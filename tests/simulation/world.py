@@ -157,7 +157,7 @@ class Spout:
     def emit(self) -> None:
         emission = self.source.next(self.world.now_ms)
         if emission is None and self.source.to_try is not None:
-            self.source.tried(self.source.to_try[0])
+            self.source.tried(*self.source.to_try)
         elif emission is not None:
             root = self.world.root(self, emission.message_id)
             self.world.send("M", 0, Batch(-1, "S", emission.partition, emission.records), {root}, self.run)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
     from stormline.connectors.brokers import Brokers
     from stormline.connectors.dead_topics import Letter
+    from stormline.connectors.kafka import Place
 
 LISTED = 20
 WIDTH = 100
@@ -156,20 +157,36 @@ def skip(start: Path, name: str | None, env_name: str | None, origin: str) -> No
     What a component had counted of it before stays counted.
     """
     from stormline.connectors.dead_topics import parsed
+    from stormline.connectors.kafka import places
     from stormline.connectors.progress import pass_over
     from stormline.connectors.redis import connect
     from stormline.core.topics import reads
 
-    topic = parsed(origin)[0]
+    topic, partition, offset = parsed(origin)
+    record = f"{topic}/{partition}/{offset}"
     with opened(start, name, env_name) as app:
         from stormline.cli.run import topics
 
         if not reads(topics(app.loaded), topic):
             raise SettingsError(f"{app.loaded.app} does not read the topic {topic}")
+        found = places(app.brokers, app.loaded.app, [topic])
+        if fault := _not_ahead(app.loaded.app, next((p for p in found if p.number == partition), None), offset):
+            raise SettingsError(f"{record} cannot be passed over: {fault}")
         with connect(app.redis_url) as client:
-            new = pass_over(client, app.loaded.app, origin)
+            new = pass_over(client, app.loaded.app, record)
     again = "" if new else " (that was said before)"
-    click.echo(f"{origin} is passed over, by what runs within seconds of its next failure, else at its start{again}")
+    click.echo(f"{record} is passed over, by what runs within seconds of its next failure, else at its start{again}")
+
+
+def _not_ahead(app: str, place: Place | None, offset: int) -> str | None:
+    """Why the app has no such record before it."""
+    if place is None:
+        return "there is no such partition"
+    if offset >= place.end:
+        return f"the partition ends at {place.end}"
+    if offset < (place.committed or 0):
+        return f"{app} is past it, at {place.committed}"
+    return None
 
 
 def _lines(letter: Letter) -> Iterator[str]:

@@ -77,14 +77,22 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
 
 def explained(placed: Sequence[Place], made: Progress) -> list[Explained]:
     """What Kafka and Redis know of each partition, put together."""
-    return [_explained(place, _name(place, made), made) for place in placed]
+    names = [_name(place, made) for place in placed]
+    guilty = [_guilty(place, name, made) for place, name in zip(placed, names, strict=True)]
+    return [
+        _explained(place, name, made, own, elsewhere=any(guilty))
+        for place, name, own in zip(placed, names, guilty, strict=True)
+    ]
 
 
-def _explained(place: Place, name: str, made: Progress) -> Explained:
+def _explained(place: Place, name: str, made: Progress, guilty: dict[int, int], *, elsewhere: bool) -> Explained:
     told = made.standings.get(name)
     at = None if told is None else told.watermark_ms
     where = f"{place.topic}/{place.number}"
-    return Explained(where, place.committed, place.end, place.behind, at, _held(where, place, name, told, made))
+    held = _dead_of(where, guilty) or _failed(where, place, told)
+    if held is None and not elsewhere:  # what is known elsewhere is what this one's process dies of, too
+        held = _begun(place, made.starts.get(name, 0))
+    return Explained(where, place.committed, place.end, place.behind, at, held)
 
 
 def _name(place: Place, made: Progress) -> str:
@@ -98,35 +106,46 @@ def _name(place: Place, made: Progress) -> str:
     return newest or f"{place.topic}/{place.number}"
 
 
-def _held(where: str, place: Place, name: str, told: PartitionReport | None, made: Progress) -> str | None:
-    committed = place.committed or 0
-    starts = made.starts.get(name, 0)
-    guilty = {offset: deaths for (each, offset), deaths in made.blamed.items() if each == name and offset >= committed}
-    if guilty:
-        offset, deaths = min(guilty.items())
+def _guilty(place: Place, name: str, made: Progress) -> dict[int, int]:
+    """Offset -> deaths of what was out alone, of the records that are not passed yet."""
+    first = place.committed or 0
+    return {offset: deaths for (each, offset), deaths in made.blamed.items() if each == name and offset >= first}
+
+
+def _dead_of(where: str, guilty: dict[int, int]) -> str | None:
+    if not guilty:
+        return None
+    offset, deaths = min(guilty.items())
+    return (
+        f"{where}/{offset} was emitted alone {_times(deaths)}, and the process died before it was done.\n"
+        f"`sparse dlq skip {where}/{offset}` makes it a dead letter"
+    )
+
+
+def _failed(where: str, place: Place, told: PartitionReport | None) -> str | None:
+    if told is None or told.held_by is None or told.frontier < (place.committed or 0):
+        return None
+    first, last = told.held_by
+    if told.records > 1:
         return (
-            f"{where}/{offset} was emitted alone {_times(deaths)}, and the process died before it was done.\n"
-            f"`sparse dlq skip {where}/{offset}` makes it a dead letter"
+            f"{told.records} records, {where}/{first} to {last}, failed {_times(told.failures)} together: their "
+            "tuples timed out, or whatever takes them dies"
         )
-    if told is not None and told.held_by is not None and told.frontier >= committed:
-        first, last = told.held_by
-        if told.records > 1:
-            return (
-                f"{told.records} records, {where}/{first} to {last}, failed {told.failures} times together: their "
-                "tuples timed out, or whatever takes them dies"
-            )
-        if told.failures >= ALONE_FROM_FAILURE:
-            return (
-                f"{where}/{first} failed {told.failures} times alone: whatever takes it dies, or takes longer than the "
-                f"message time-out.\n`sparse dlq skip {where}/{first}` makes it a dead letter"
-            )
-        return f"{where}/{first} failed {told.failures} times"
-    if starts >= CAREFUL_FROM_START and not made.blamed:
+    if told.failures >= ALONE_FROM_FAILURE:
         return (
-            f"begun {starts} times at offset {committed} without getting on: one of the next records may kill the "
-            "process. It is being narrowed down, in smaller batches at each start"
+            f"{where}/{first} failed {told.failures} times alone: whatever takes it dies, or takes longer than the "
+            f"message time-out.\n`sparse dlq skip {where}/{first}` makes it a dead letter"
         )
-    return None
+    return f"{where}/{first} failed {_times(told.failures)}"
+
+
+def _begun(place: Place, starts: int) -> str | None:
+    if starts < CAREFUL_FROM_START:
+        return None
+    return (
+        f"begun {starts} times at offset {place.committed or 0} without getting on: one of the next records may kill "
+        "the process. It is being narrowed down, in smaller batches at each start"
+    )
 
 
 def _told(app: str, found: Sequence[Explained], made: Progress) -> Iterator[str]:

@@ -5,6 +5,7 @@ In order: servers, what is stored (or `--fresh`), then `running`; at the end the
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +109,7 @@ def _run(start: Path, said: Options) -> None:
         # From here on, until the workers are forked, there is one thread.
         running = start_up(project, env, loaded, servers, feeds, given, said, stop, stack)
         running.run(None if said.seconds is None else time.monotonic() + said.seconds)
-        click.echo("\n".join(running.summary(_command(project))))
+        click.echo("\n".join(running.summary(_command(project), _which(said))))
         if env.durability == "memory":
             click.echo("\nThis Redis may lose results that it has confirmed (durability: memory).")
 
@@ -152,6 +153,12 @@ def create_topics(env: config.Environment, loaded: Loaded, brokers: Brokers) -> 
     used = [spec.component_cls.topic for spec in loaded.topology.specs if hasattr(spec.component_cls, "topic")]
     for topic in sorted({name for each in used for name in chosen(each, env.topics)}):
         ensure_topic(brokers, topic, env.topics[topic])
+
+
+def _which(said: Options) -> str:
+    """The options that mean the same app again, with a space before each."""
+    given = (("-n", said.name), ("-e", said.env_name))
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in given if value is not None)
 
 
 def _command(project: config.Project) -> str:

@@ -176,8 +176,8 @@ class Running:
             elif not commits:
                 return
 
-    def summary(self, command: str) -> list[str]:
-        """The lines at the end. `command`: how this program is called."""
+    def summary(self, command: str, which: str) -> list[str]:
+        """The lines at the end. `command`: how this program is called; `which`: the options that mean this app."""
         total_s = time.monotonic() - STARTED_S
         if self._results is None or self._feeding is None:
             return ["", f"all in {total_s:.1f} s"]
@@ -200,4 +200,4 @@ class Running:
         first = "" if self._first_result_s is None else f"first result after {self._first_result_s:.1f} s, "
         lines += [*shown_.lines, "", f"{first}all in {total_s:.1f} s", "", "Try next:"]
         again = "run" if self.cut_short else "run --fresh"
-        return lines + [f"  {command} {each}" for each in [*shown_.commands, again]]
+        return lines + [f"  {command} {each}{which}" for each in [*shown_.commands, again]]

@@ -243,6 +243,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         """The partitions, those of the beginning or new ones, may be read."""
         now_ms = self.host.now_ms()
         self._source.partition_count = assigned.partition_count
+        self._asking -= {each.topic for each in assigned.standings}  # new partitions have an end, too
         for each in assigned.standings:
             at = found[each.partition]
             self._source.assign(each.partition, at, each.log_end, now_ms, starts.get(each.partition, 0))

@@ -160,7 +160,7 @@ class Offsets:
         if isinstance(reply, Tried) and reply.granted:
             self.is_trying = wanted is not None
             if wanted is not None:
-                self._source.tried(wanted[0])
+                self._source.tried(*wanted)
         else:
             self._wait(TRY_AGAIN_MS, self.try_alone)
 

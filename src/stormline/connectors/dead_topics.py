@@ -100,7 +100,7 @@ def parsed(origin: str) -> tuple[str, int, int]:
     """Topic, partition and offset of `topic/partition/offset`. Raises StateError."""
     topic, _, numbers = origin.partition("/")
     partition, _, offset = numbers.partition("/")
-    if not (topic and partition.isdigit() and offset.isdigit()):
+    if not (topic and all(each.isascii() and each.isdigit() for each in (partition, offset))):
         raise StateError(f'"{origin}" is no place of a record; it is written as topic/partition/offset: orders/0/1234')
     return topic, int(partition), int(offset)
 

@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from stormline.connectors.brokers import Brokers
@@ -151,7 +152,8 @@ class KafkaReader:
                 self._give_up(f"{self._shown}: reading from Kafka at {self._brokers} failed: {reason(error)}")
             finally:
                 if client is not None:
-                    client.close()
+                    with suppress(Exception):  # it is done with, and the next one is needed
+                        client.close()
 
     def _assign(self, client: Consumer) -> bool:
         """Say where the partitions of this task stand, and wait for `start`; False if `close` came first."""

@@ -1,5 +1,5 @@
 -- Offsets that are about to be committed to Kafka. If what this spout wrote last is gone or smaller, Redis has lost data.
--- KEYS  {app}:commits  {app}:halt  {app}:starts
+-- KEYS  {app}:commits  {app}:halt  {app}:starts  {app}:run
 -- ARGV  how many partitions have got on since they were begun, their names, then partition, offset, what this spout wrote last (-1: nothing yet), and so on
 local halted = redis.call('GET', KEYS[2])
 if halted then
@@ -13,7 +13,12 @@ for i = 2 + well, #ARGV, 3 do
     redis.call('SET', KEYS[2], why)
     return redis.error_reply('HALTED ' .. why)
   end
-  if tonumber(ARGV[i + 1]) > known then
+end
+if redis.call('EXISTS', KEYS[4]) == 0 then
+  return redis.error_reply('HALTED Redis has lost the run marker of this app')
+end
+for i = 2 + well, #ARGV, 3 do
+  if tonumber(ARGV[i + 1]) > tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or '-1') then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   end
 end

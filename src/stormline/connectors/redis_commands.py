@@ -86,9 +86,9 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
             names = [len(request.partitions), *request.partitions, len(request.behind), *request.behind]
             return ["EVALSHA", shas["enter"], 8, *keys, request.spout, request.partition_count, *names, *offsets]
         case Mark():
-            keys = [app_key(app, name) for name in ("commits", "halt", "starts")]
+            keys = [app_key(app, name) for name in ("commits", "halt", "starts", "run")]
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
-            return ["EVALSHA", shas["mark"], 3, *keys, len(request.well), *request.well, *offsets]
+            return ["EVALSHA", shas["mark"], 4, *keys, len(request.well), *request.well, *offsets]
         case Try():
             trying = app_key(app, "trying")
             return ["EVALSHA", shas["try"], 1, trying, request.owner, request.partition, request.offset]

@@ -137,6 +137,7 @@ class Source:
     def settle(self, partition: str, number: int) -> None:
         """The record behind this number of `take` is safe in the dead-letter topic."""
         self.partitions[partition].acked(number)
+        self._got_on(partition)
 
     def bound(self, ends: Mapping[str, int]) -> None:
         """The input ends here: partition -> end offset."""
@@ -221,9 +222,9 @@ class Source:
         oldest = min(heads, key=lambda head: head[0].times_ms[0], default=None)
         return None if oldest is None else (oldest[1], oldest[0].offsets[0])
 
-    def tried(self, partition: str) -> None:
-        """The store knows now which record goes out next: the oldest one of this partition."""
-        if partition in self._careful and self._fresh[partition]:
+    def tried(self, partition: str, offset: int) -> None:
+        """The store knows now that this record goes out next, if that is still so."""
+        if self.to_try == (partition, offset):
             self._alone = self._fresh[partition][0]
 
     @property
@@ -244,11 +245,16 @@ class Source:
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
         self._alone = None if self._alone == number else self._alone
-        careful, frontier = self._careful.get(batch.partition), self.partitions[batch.partition]
-        if careful is not None:
-            careful.out = None if careful.out == number else careful.out
-            if frontier.offset >= careful.until or frontier.caught_up:
-                del self._careful[batch.partition]
+        careful = self._careful.get(batch.partition)
+        if careful is not None and careful.out == number:
+            careful.out = None
+        self._got_on(batch.partition)
+
+    def _got_on(self, partition: str) -> None:
+        """Care ends where it is no longer needed."""
+        careful, frontier = self._careful.get(partition), self.partitions[partition]
+        if careful is not None and (frontier.offset >= careful.until or frontier.caught_up):
+            del self._careful[partition]
 
     def fail(self, message_id: str, now_ms: int) -> None:
         """Emit it again after a backoff with jitter, twice as long after each failure (S3)."""

@@ -236,12 +236,14 @@ class MemoryStore:
     def _mark(self, mark: Mark) -> Reply:
         if self.halted is not None:
             return Refused(self.halted, halted=True)
-        for partition, offset in mark.committed.items():
+        for partition in mark.committed:
             known = self.commits.get(partition, -1)
             if known < mark.previous.get(partition, -1):
                 return self._halt(f"the mark of {partition} is gone: Redis has lost data")
-            if offset > known:
-                self.commits[partition] = offset
+        if (closed := self._closed()) is not None:
+            return Refused(closed, halted=True)
+        for partition, offset in mark.committed.items():
+            self.commits[partition] = max(offset, self.commits.get(partition, -1))
         for partition in mark.well:
             self.starts.pop(partition, None)
         return Applied()

@@ -1,0 +1,25 @@
+"""What `sparse explain` says of each partition, from what Kafka and Redis know."""
+
+from __future__ import annotations
+
+from stormline.cli.explain import explained
+from stormline.connectors.kafka import Place
+from stormline.connectors.progress import Progress
+
+
+def held(blamed: dict[tuple[str, int], int]) -> list[str]:
+    """Of two partitions that were begun five times at offset 10."""
+    placed = [Place("t", number, 10, 0, 99) for number in (0, 1)]
+    made = Progress({}, {}, {"t:id/0": 5, "t:id/1": 5}, blamed, [])
+    return [each.held or "" for each in explained(placed, made)]
+
+
+def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
+    """
+    A record that was named and is passed is the cause of nothing any more.
+    """
+    assert all("It is being narrowed down" in each for each in held({}))
+    first, second = held({("t:id/0", 12): 2})
+    assert "t/0/12 was emitted alone 2 times" in first
+    assert second == ""
+    assert all("It is being narrowed down" in each for each in held({("t:id/0", 9): 2}))
