@@ -44,3 +44,39 @@ class Careful:
     def parts(self, rows: Rows) -> list[Rows]:
         """The batches that these rows make."""
         return [rows.piece(slice(first, first + self.size)) for first in range(0, len(rows.offsets), self.size)]
+
+
+class Care:
+    """The partitions of a task that go carefully."""
+
+    def __init__(self) -> None:
+        self.partitions: dict[str, Careful] = {}
+        self.alone: int | None = None
+        """The batch of one record that the store knows of, and that is out or may go."""
+
+    def parts(self, partition: str, rows: Rows) -> list[Rows]:
+        """The batches that these rows make."""
+        return self.partitions[partition].parts(rows) if partition in self.partitions else [rows]
+
+    def lets(self, partition: str, number: int) -> bool:
+        """Whether this batch may go now."""
+        careful = self.partitions.get(partition)
+        return careful is None or (self.alone == number if careful.alone else careful.out is None)
+
+    def emitted(self, partition: str, number: int) -> None:
+        """It is on its way."""
+        if partition in self.partitions:
+            self.partitions[partition].out = number
+
+    def gone(self, partition: str, number: int) -> None:
+        """It is acked, or passed over."""
+        self.alone = None if self.alone == number else self.alone
+        careful = self.partitions.get(partition)
+        if careful is not None and careful.out == number:
+            careful.out = None
+
+    def got_on(self, partition: str, frontier: int, *, caught_up: bool) -> None:
+        """Care ends where it is no longer needed."""
+        careful = self.partitions.get(partition)
+        if careful is not None and (caught_up or frontier >= careful.until):
+            del self.partitions[partition]

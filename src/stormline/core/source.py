@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from stormline.core.batch import Rows, pieces
-from stormline.core.careful import Careful
+from stormline.core.careful import Care, Careful
 from stormline.core.frontier import Frontier
 from stormline.core.pending import Limits, Pending
 from stormline.core.progress import Claim, Progress
@@ -73,9 +73,7 @@ class Source:
         self._news_ms: dict[str, int] = {}
         self._empty_since_ms: dict[str, int] = {}
         self._pending = Pending(limits)
-        self._careful: dict[str, Careful] = {}
-        self._alone: int | None = None
-        """The batch of one record that the store knows of, and that is out or may go."""
+        self._care = Care()
         self._waits_until_ms: int | None = None
         self._numbers = self._emissions = self._acked_emission = self._sequence = 0
 
@@ -87,7 +85,7 @@ class Source:
         self._news_ms[partition] = self._empty_since_ms[partition] = now_ms
         self._pending.assign(partition)
         if (careful := Careful.after(starts, start)) is not None:
-            self._careful[partition] = careful
+            self._care.partitions[partition] = careful
 
     def wanted(self) -> frozenset[str]:
         """The partitions that may be fetched from (S2)."""
@@ -122,9 +120,8 @@ class Source:
             frontier.read(number, offset, None, None)
         count = len(records.offsets)
         each = size // count if count else 0
-        careful = self._careful.get(partition)
         for piece in map(records.piece, pieces(records.offsets, broken)):
-            for part in [piece] if careful is None else careful.parts(piece):
+            for part in self._care.parts(partition, piece):
                 number = self._number()
                 frontier.read(number, part.offsets[0], min(part.times_ms), max(part.times_ms))
                 self._batches[number] = _Batch(partition, part, 0, 0, each)
@@ -162,8 +159,7 @@ class Source:
                 self._empty_since_ms[oldest] = now_ms
         self._emissions += 1
         batch = self._batches[number] = self._batches[number]._replace(emission=self._emissions)
-        if batch.partition in self._careful:
-            self._careful[batch.partition].out = number
+        self._care.emitted(batch.partition, number)
         if batch.failures:
             self.replayed += len(batch.records.offsets)
         return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
@@ -177,7 +173,7 @@ class Source:
         heads = [
             (self._batches[fresh[0]].records.times_ms[0], partition)
             for partition, fresh in self._fresh.items()
-            if fresh and self._may_go(partition, fresh[0])
+            if fresh and self._care.lets(partition, fresh[0])
         ]
         if not heads:
             return None
@@ -192,14 +188,10 @@ class Source:
                 return None
         return oldest
 
-    def _may_go(self, partition: str, number: int) -> bool:
-        careful = self._careful.get(partition)
-        return careful is None or (self._alone == number if careful.alone else careful.out is None)
-
     @property
     def is_waiting(self) -> bool:
         """What could go waits for another partition, or to be known to the store."""
-        return self._waits_until_ms is not None or bool(self._careful)
+        return self._waits_until_ms is not None or bool(self._care.partitions)
 
     @property
     def due_ms(self) -> int | None:
@@ -212,11 +204,11 @@ class Source:
     @property
     def to_try(self) -> tuple[str, int] | None:
         """Partition and offset of the record that is to be emitted alone next: not before `tried` is called."""
-        if self._alone is not None:
+        if self._care.alone is not None:
             return None
         heads = [
             (self._batches[self._fresh[partition][0]].records, partition)
-            for partition, careful in self._careful.items()
+            for partition, careful in self._care.partitions.items()
             if careful.alone and self._fresh[partition]
         ]
         oldest = min(heads, key=lambda head: head[0].times_ms[0], default=None)
@@ -225,12 +217,12 @@ class Source:
     def tried(self, partition: str, offset: int) -> None:
         """The store knows now that this record goes out next, if that is still so."""
         if self.to_try == (partition, offset):
-            self._alone = self._fresh[partition][0]
+            self._care.alone = self._fresh[partition][0]
 
     @property
     def is_alone_out(self) -> bool:
         """Whether a record that the store knows of is on its way, or may go."""
-        return self._alone is not None
+        return self._care.alone is not None
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -244,17 +236,14 @@ class Source:
         self.acked += count
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
-        self._alone = None if self._alone == number else self._alone
-        careful = self._careful.get(batch.partition)
-        if careful is not None and careful.out == number:
-            careful.out = None
+        self._care.gone(batch.partition, number)
         self._got_on(batch.partition)
 
     def _got_on(self, partition: str) -> None:
         """Care ends where it is no longer needed."""
-        careful, frontier = self._careful.get(partition), self.partitions[partition]
-        if careful is not None and (frontier.offset >= careful.until or frontier.caught_up):
-            del self._careful[partition]
+        if self._care.partitions:
+            frontier = self.partitions[partition]
+            self._care.got_on(partition, frontier.offset, caught_up=frontier.caught_up)
 
     def fail(self, message_id: str, now_ms: int) -> None:
         """Emit it again after a backoff with jitter, twice as long after each failure (S3)."""
@@ -315,9 +304,7 @@ class Source:
             fresh.remove(number)
             for each in reversed(added):
                 fresh.insert(place, each)
-        self._alone = None if self._alone == number else self._alone
-        if (careful := self._careful.get(partition)) is not None and careful.out == number:
-            careful.out = None
+        self._care.gone(partition, number)
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
         return Skipped(left, batch.records.values[at], batch.failures)
@@ -325,7 +312,7 @@ class Source:
     @property
     def careful(self) -> frozenset[str]:
         """The partitions of which records go in small batches, one after the other."""
-        return frozenset(self._careful)
+        return frozenset(self._care.partitions)
 
     def progress(self, now_ms: int) -> Progress:
         """What to tell every keyed bolt now (S4, S6)."""
