@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stormline.cli.explain import explained
+import re
+
+from stormline.cli.explain import explained, missing
 from stormline.connectors.kafka import Place
 from stormline.connectors.progress import Progress
 
@@ -23,3 +25,11 @@ def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
     assert "t/0/12 was emitted alone 2 times" in first
     assert second == ""
     assert all("It is being narrowed down" in each for each in held({("t:id/0", 9): 2}))
+
+
+def test_a_topic_that_is_not_there_is_told_of_beside_those_that_are() -> None:
+    """
+    Only one that is given by name can be missed.
+    """
+    placed = [Place("a", 0, None, 0, 0)]
+    assert ["b"] == missing([["a", "b"], re.compile("c-.*")], placed)

@@ -3,7 +3,7 @@ stays open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from stormline.core.careful import CAREFUL_FROM_START
+from stormline.core.topics import named
 
 if TYPE_CHECKING:
     from stormline.connectors.kafka import Place
     from stormline.connectors.progress import Progress
     from stormline.core.report import PartitionReport
+    from stormline.core.topics import Topics
 
 ALONE_FROM_FAILURE = 3
 """A single record that has failed so often is likely to be the cause."""
@@ -57,7 +59,9 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
         known = stored_graph(client, app.loaded.app) is not None
         why = halted(client, app.loaded.app) if known else None
         made = progress(client, app.loaded.app)
-        found = explained(places(app.brokers, app.loaded.app, topics(app.loaded)), made)
+        read = topics(app.loaded)
+        placed = places(app.brokers, app.loaded.app, read)
+        found = explained(placed, made)
     if as_json:
         tables.tell_json({"app": app.loaded.app, "halted": why, "partitions": found, "passed over": made.skips})
         return
@@ -73,6 +77,13 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
     tables.show("", ("partition", "committed", "log end", "behind", "counted up to"), rows)
     for line in _told(app.loaded.app, found, made):
         click.echo(line)
+    if found and (gone := missing(read, placed)):
+        click.echo(f"\nNot on Kafka: {', '.join(gone)}")
+
+
+def missing(read: Iterable[Topics], placed: Iterable[Place]) -> list[str]:
+    """The topics that are read by name, and are not there."""
+    return sorted({name for each in read for name in named(each)} - {place.topic for place in placed})
 
 
 def explained(placed: Sequence[Place], made: Progress) -> list[Explained]:
