@@ -361,6 +361,17 @@ def test_one_record_at_a_time_is_out_alone_and_to_blame_if_its_task_comes_again(
     assert [Tried(True), Tried(True)] == [on_redis(Try("b")), on_redis(Try("c", "t:x/0", 3))]
 
 
+def test_a_record_that_was_out_alone_when_its_run_ended_is_to_blame_in_the_next(url: str, on_redis: Ask) -> None:
+    """
+    Its partition may never be entered again; else nothing could be tried any more.
+    """
+    on_redis(Try("a", "t:x/0", 7))
+    with connect(url) as client:
+        begin_run(client, "app", GRAPH)
+        assert {("t:x/0", 7): 1} == progress(client, "app").blamed
+    assert Tried(True) == on_redis(Try("b", "t:x/1", 3))
+
+
 def test_where_partitions_stand_and_what_is_passed_over_is_read_back(url: str, on_redis: Ask) -> None:
     """
     The report of a partition; and a record is passed over once, however often that is said.

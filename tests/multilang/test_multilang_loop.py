@@ -144,6 +144,7 @@ def test_heartbeats_are_answered_and_the_end_of_stdin_ends_it(tmp_path: Path) ->
 
 SPOUT = """
 from spouts.purchases import Purchases
+from stormline.core.status import Status
 
 class Arriving(Purchases):
     def prepare(self, host):
@@ -160,6 +161,9 @@ class Arriving(Purchases):
 
     def ack(self, message_id):
         pass
+
+    def status(self):
+        return Status()
 """
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,10 +31,21 @@ class Opened(NamedTuple):
     brokers: Brokers
     redis_url: str
 
-    @property
-    def group(self) -> str:
-        """Its committed offsets say which dead letters were sent again."""
-        return f"{self.loaded.app}.dlq"
+    def letters(self, *, everything: bool) -> list[list[Letter]]:
+        """Of each record the letters, the newest last: while its batch is held up by another one, it may have several.
+        Without those that were sent again, or `everything`."""
+        from stormline.connectors.dead_topics import read
+        from stormline.connectors.progress import replayed
+        from stormline.connectors.redis import connect
+
+        with connect(self.redis_url) as client:
+            done = replayed(client, self.loaded.app)
+        found: dict[tuple[str, ...], list[Letter]] = {}
+        for letter in read(self.brokers, self.topics(), app=self.loaded.app):
+            if everything or letter.origin not in done:
+                alone = () if letter.origin else (letter.topic, str(letter.partition), str(letter.offset))
+                found.setdefault((letter.origin, letter.component, *alone), []).append(letter)
+        return list(found.values())
 
     def topics(self) -> list[str]:
         """The dead-letter topics that there may be: of what the topology reads, and of its components."""
@@ -95,24 +105,18 @@ def opened(start: Path, name: str | None, env_name: str | None) -> Iterator[Open
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
 def list_(start: Path, name: str | None, env_name: str | None, everything: bool, limit: int, as_json: bool) -> None:
     """Show the dead letters that were not sent again: where each record came from, who could not take it, and why."""
-    from stormline.connectors.dead_topics import read
-
     with opened(start, name, env_name) as app:
-        group = None if everything else app.group
-        letters = read(app.brokers, app.topics(), app=app.loaded.app, group=group)
+        found = app.letters(everything=everything)
         if as_json:
-            for letter in letters:
-                sys.stdout.write(_json(letter) + "\n")
+            for letters in found:
+                sys.stdout.write(_json(letters) + "\n")
             return
-        shown = 0
-        for letter in islice(letters, limit or None):
-            shown += 1
-            click.echo("\n".join(_lines(letter)))
-        rest = sum(1 for _ in letters)
-        if not shown:
+        for letters in found[: limit or None]:
+            click.echo("\n".join(_lines(letters)))
+        if not found:
             click.echo(f"no dead letters of {app.loaded.app}")
-        elif rest:
-            click.echo(f"... and {rest:,} more (--limit 0 shows all, --json prints all)")
+        elif limit and len(found) > limit:
+            click.echo(f"... and {len(found) - limit:,} more (--limit 0 shows all, --json prints all)")
 
 
 @dlq.command(short_help="Send records again to the topics they came from, once the cause is mended.")
@@ -123,29 +127,28 @@ def replay(start: Path, name: str | None, env_name: str | None, origins: tuple[s
 
     Each is appended to its topic as it was: a new record. What had taken it before takes it again.
     """
-    from stormline.connectors.dead_topics import done_with, parsed, read, send_again
+    from stormline.connectors.dead_topics import parsed, send_again
+    from stormline.connectors.progress import remember_replay
+    from stormline.connectors.redis import connect
 
     for origin in origins:
         parsed(origin)
-    with opened(start, name, env_name) as app:
-        letters = list(read(app.brokers, app.topics(), app=app.loaded.app, group=None if origins else app.group))
-        chosen = {each.origin: each for each in letters if each.origin and (not origins or each.origin in origins)}
+    with opened(start, name, env_name) as app, connect(app.redis_url) as client:
+        newest = [letters[-1] for letters in app.letters(everything=bool(origins))]
+        chosen = {each.origin: each for each in newest if each.origin and (not origins or each.origin in origins)}
         if unknown := [origin for origin in origins if origin not in chosen]:
             raise SettingsError(
                 f"{', '.join(unknown)}: no dead letter of {app.loaded.app} came from there; `sparse dlq list --all` "
                 "shows those there are"
             )
-        sent, ends = 0, {}
+        sent = 0
         for letter, missing in send_again(app.brokers, chosen.values()):
-            sent += missing is None
-            if missing is not None:
+            if missing is None:
+                remember_replay(client, app.loaded.app, letter.origin)
+                sent += 1
+            else:
                 click.echo(f"{letter.origin} is not sent again: {missing}", err=True)
-        for letter in letters:
-            ends[letter.topic, letter.partition] = letter.offset + 1
-        if ends and not origins:
-            done_with(app.brokers, app.group, ends)
-        told = "nothing to send again" if not chosen else f"{sent:,} of {len(chosen):,} sent again"
-        click.echo(told)
+        click.echo("nothing to send again" if not chosen else f"{sent:,} of {len(chosen):,} sent again")
 
 
 @dlq.command(short_help="Let a record pass that kills the process or never gets through.")
@@ -189,9 +192,11 @@ def _not_ahead(app: str, place: Place | None, offset: int) -> str | None:
     return None
 
 
-def _lines(letter: Letter) -> Iterator[str]:
+def _lines(letters: list[Letter]) -> Iterator[str]:
+    letter = letters[-1]
     at = datetime.fromtimestamp(letter.time_ms / 1000, UTC)
-    yield f"{letter.origin or letter.topic}  {at:%Y-%m-%d %H:%M:%S}  {letter.component}"
+    more = f"  ({len(letters)} letters)" if len(letters) > 1 else ""
+    yield f"{letter.origin or letter.topic}  {at:%Y-%m-%d %H:%M:%S}  {letter.component}{more}"
     first, *rest = letter.reason.splitlines() or [""]
     yield f"  {first}"
     yield from (f"  {line}" for line in rest)
@@ -200,8 +205,9 @@ def _lines(letter: Letter) -> Iterator[str]:
         yield f"  {text if len(text) <= WIDTH else text[:WIDTH] + '...'}"
 
 
-def _json(letter: Letter) -> str:
+def _json(letters: list[Letter]) -> str:
     import msgspec
 
+    letter = letters[-1]
     text = None if letter.value is None else letter.value.decode(errors="backslashreplace")
-    return msgspec.json.encode(letter._replace(value=text)._asdict()).decode()  # type: ignore[arg-type]
+    return msgspec.json.encode({**letter._asdict(), "value": text, "letters": len(letters)}).decode()

@@ -140,7 +140,7 @@ def _failed(where: str, place: Place, told: PartitionReport | None) -> str | Non
     if told.records > 1:
         return (
             f"{told.records} records, {where}/{first} to {last}, failed {_times(told.failures)} together: their "
-            "tuples timed out, or whatever takes them dies"
+            "tuples timed out. Whatever takes them is slow, dies, or waits for something, which its log says"
         )
     if told.failures >= ALONE_FROM_FAILURE:
         return (

@@ -34,7 +34,7 @@ def fetch(directory: Path, storm_version: str, kafka_version: str, java_home: Pa
     """Bring what `directory` lacks, while others who ask for the same wait. Raises ServerError if Maven or the compiler
     fails."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _fetch(directory, storm_version, kafka_version, java_home, tell)
 

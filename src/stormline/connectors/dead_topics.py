@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
-from kafka.structs import OffsetAndMetadata
 
 from stormline.connectors.brokers import Brokers
 from stormline.connectors.kafka import REPLAYED, ClientMaker, client_settings
@@ -38,26 +37,19 @@ class Letter(NamedTuple):
     value: bytes | None
 
 
-def read(brokers: Brokers, topics: Iterable[str], *, app: str, group: str | None = None) -> Iterator[Letter]:
-    """The letters of an app, topic by topic, to where the logs end now; with a group only those behind what it has
-    committed. A topic that does not exist has none. Raises ServerError."""
-    with _consumer(brokers, group) as consumer:
+def read(brokers: Brokers, topics: Iterable[str], *, app: str) -> Iterator[Letter]:
+    """The letters of an app, topic by topic, to where the logs end now. A topic that does not exist has none.
+
+    Raises ServerError.
+    """
+    with _consumer(brokers) as consumer:
         for topic in topics:
             numbers = consumer.partitions_for_topic(topic) or ()
             for address in sorted(TopicPartition(topic, number) for number in numbers):
-                for record in _records(consumer, address, since_commit=group is not None):
+                for record in _records(consumer, address):
                     letter = _letter(address, record)
                     if letter.app == app:
                         yield letter
-
-
-def done_with(brokers: Brokers, group: str, ends: Mapping[tuple[str, int], int]) -> None:
-    """Remember that the group has seen to all letters before these offsets. Raises ServerError."""
-    with _consumer(brokers, group) as consumer:
-        consumer.commit(
-            {TopicPartition(*place): OffsetAndMetadata(offset, "", -1) for place, offset in ends.items()},
-            timeout_ms=ANSWER_MS,
-        )
 
 
 def send_again(brokers: Brokers, letters: Iterable[Letter]) -> Iterator[tuple[Letter, str | None]]:
@@ -69,7 +61,7 @@ def send_again(brokers: Brokers, letters: Iterable[Letter]) -> Iterator[tuple[Le
     maker, producer = ClientMaker(), None
     try:
         producer = KafkaProducer(**client_settings(brokers), kafka_client=maker, metrics_enabled=False)
-        with _consumer(brokers, None) as consumer:
+        with _consumer(brokers) as consumer:
             for letter in letters:
                 topic, partition, offset = parsed(letter.origin)
                 address = TopicPartition(topic, partition)
@@ -106,14 +98,13 @@ def parsed(origin: str) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _consumer(brokers: Brokers, group: str | None) -> Iterator[Any]:
+def _consumer(brokers: Brokers) -> Iterator[Any]:
     maker, consumer = ClientMaker(), None
     try:
         consumer = KafkaConsumer(
             **client_settings(brokers),
             kafka_client=maker,
             bootstrap_timeout_ms=ANSWER_MS,
-            group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -128,12 +119,10 @@ def _consumer(brokers: Brokers, group: str | None) -> Iterator[Any]:
         maker.close()
 
 
-def _records(consumer: Any, address: Any, *, since_commit: bool) -> Iterator[Any]:
-    """From the first one, or the committed offset, to where the log ends now."""
+def _records(consumer: Any, address: Any) -> Iterator[Any]:
+    """From the first one to where the log ends now."""
     begin = consumer.beginning_offsets([address], timeout_ms=ANSWER_MS)[address]
     end = consumer.end_offsets([address], timeout_ms=ANSWER_MS)[address]
-    if since_commit:
-        begin = max(begin, consumer.committed(address, timeout_ms=ANSWER_MS) or 0)
     if begin >= end:
         return
     consumer.assign([address])

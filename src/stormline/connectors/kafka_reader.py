@@ -160,7 +160,7 @@ class KafkaReader:
         while (missing := self._missing(found := self._find(client))) is not None:
             self._trouble(
                 "kafka",
-                f"{missing} does not exist on Kafka at {self._brokers}. Create it, or correct `topic` of the "
+                f"{missing} on Kafka at {self._brokers}. Create it, or correct `topic` of the "
                 "spout; the spout goes on looking for it.",
             )
             if self._obey(RETRY_S):
@@ -185,8 +185,8 @@ class KafkaReader:
         """Nothing is read before all topics are there: a window could close without those that are not."""
         names = [name for name in named(self._topics) if name not in found]
         if names:
-            return f"topic {', '.join(names)}"
-        return None if found or names else f"one of the {self._shown}"
+            return f"topic {', '.join(names)} does not exist"
+        return None if found else f"no topic matches {self._shown}"
 
     def _take_up(self, client: Consumer, found: Mapping[str, Topic]) -> None:
         """Tell of the partitions that are not known yet, and of another number over all tasks."""
@@ -271,6 +271,7 @@ class KafkaReader:
         now = time.monotonic()
         if now < self._ask_at:
             return
+        self._ask_at, asked_at = now + QUIET_ASK_S, self._ask_at
         try:
             found = self._find(client)
             for name, topic in found.items():
@@ -291,7 +292,7 @@ class KafkaReader:
         if gone := sorted(self._ids.keys() - found.keys()):
             self._silent(f"the topic {', '.join(gone)} does not exist on {self._brokers} any more.")
             return
-        quiet = self._heard_at <= self._ask_at
+        quiet = self._heard_at <= asked_at
         self._heard()
         self._ask_at = self._heard_at + (QUIET_ASK_S if quiet else BUSY_ASK_S)
 

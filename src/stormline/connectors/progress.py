@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -45,3 +45,14 @@ def pass_over(client: redis.Redis, app: str, record: str) -> bool:
     """Let this record (`topic/partition/offset`) be a dead letter without being looked at; False: that was said
     before. A running spout hears of it within about a second of the record's next failure, others when they start."""
     return bool(client.hset(app_key(app, "skips"), record, "1"))
+
+
+def replayed(client: redis.Redis, app: str) -> frozenset[str]:
+    """The records (`topic/partition/offset`) that were sent again."""
+    found: Any = client.smembers(app_key(app, "replayed"))
+    return frozenset(record.decode() for record in found)
+
+
+def remember_replay(client: redis.Redis, app: str, record: str) -> None:
+    """This one was."""
+    client.sadd(app_key(app, "replayed"), record)

@@ -191,6 +191,13 @@ def begin_run(
     `choice` says what becomes of it. Raises as `require_ready` and `versions.take_over` do."""
     require_ready(client, app, version, choice)
     take_over(client, app, version, choice, migrations or {})
+    if trying := client.hgetall(app_key(app, "trying")):
+        # Of a run that is over: no task may ever enter with its partition again, and nothing else could be tried.
+        record = f"{_text(trying[b'partition'])}/{_text(trying[b'offset'])}"
+        pipeline = client.pipeline()
+        pipeline.hincrby(app_key(app, "blamed"), record, 1)
+        pipeline.delete(app_key(app, "trying"))
+        pipeline.execute()
     return int(client.incr(app_key(app, "run")))
 
 

@@ -1,7 +1,7 @@
 """How each request to the store becomes a command of Redis, and how the answer is read. Where keys live:
 
 `{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app; `:starts`, `:trying`,
-`:blamed`, `:skips`, `:standings` for what holds it up;
+`:blamed`, `:skips`, `:standings`, `:replayed` for what holds it up;
 `{app:component:slot}:…` for a slot (see load.lua and flush.lua): one hash tag a slot, so Redis Cluster stays possible.
 """
 

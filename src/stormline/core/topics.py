@@ -35,4 +35,4 @@ def reads(topics: Iterable[Topics], name: str) -> bool:
 
 def shown(topics: Topics) -> str:
     """For messages."""
-    return f"topics like {topics.pattern}" if isinstance(topics, re.Pattern) else ", ".join(named(topics))
+    return topics.pattern if isinstance(topics, re.Pattern) else ", ".join(named(topics))
