@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from stormline.cluster import needs
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.jars import AGENT
 from stormline.cluster.settings import Settings
-from stormline.embedded.ports import free_port, is_taken
+from stormline.embedded.ports import HOST, free_port
 
 pytestmark = pytest.mark.timeout(600)
 PLUGIN = "org.apache.storm.security.auth.digest.DigestSaslTransportPlugin"
@@ -54,12 +55,21 @@ def secured(started: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
             [*command, "org.apache.storm.daemon.nimbus.Nimbus"], cwd=folder, stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        until(lambda: is_taken(port) or process.poll() is not None)
+        until(lambda: listens(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "out").read_text()
         yield port
     finally:
         process.terminate()
         process.wait()
+
+
+def listens(port: int) -> bool:
+    """Not by trying to have the port, which would be in the way of who wants it."""
+    try:
+        socket.create_connection((HOST, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def environment(port: int, user: str, transport: str = PLUGIN) -> dict[str, str]:

@@ -30,7 +30,8 @@ def is_taken(port: int) -> bool:
 
 def free_port(avoid: Collection[int] = ()) -> int:
     """A port nobody listens on now, by chance one of ten thousand; none of `avoid`."""
-    for port in random.sample(_CANDIDATES, 200):
+    # Of the system's own randomness: two programs with one seed would ask for the same ports at the same moment.
+    for port in random.SystemRandom().sample(_CANDIDATES, 200):
         if port not in avoid and not is_taken(port):
             return port
     raise SettingsError(f"no free port found between {_CANDIDATES[0]} and {_CANDIDATES[-1]} of {HOST}")
