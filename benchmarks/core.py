@@ -42,7 +42,7 @@ from stormline.core.pending import Limits
 from stormline.core.progress import Claim, Progress, ProgressView
 from stormline.core.requests import Applied, Loaded
 from stormline.core.slot import SLOTS, key_column, owned_slots, owner_index
-from stormline.core.source import Source
+from stormline.core.source import WAIT_FOR_MS, Emission, Source
 from stormline.core.split import Split, keep
 from stormline.core.table import Rules
 from stormline.core.window import Windower, session, sliding, tumbling
@@ -125,6 +125,7 @@ class Ours:
         self._wire = Connection()
         self._shas = dict.fromkeys(SCRIPTS, "0" * 40)
         self._at = 0.0
+        self._now_ms = 0
 
     def _lap(self, stage: str) -> None:
         now = time.process_time()
@@ -146,7 +147,7 @@ class Ours:
         self._lap("decode")
         for f, rows in zip(fetched, decoded, strict=True):
             self._source.take(f.partition, rows, [], f.next_offset, f.log_end, 0)
-        emissions = [emission for _ in fetched if (emission := self._source.next(0)) is not None]
+        emissions = [emission for _ in fetched if (emission := self._next()) is not None]
         self._lap("source")
         kept = [keep(emission.records, worth, [self._split]) for emission in emissions]
         self._lap("keep")
@@ -160,6 +161,11 @@ class Ours:
             for batch in batches:
                 self._tasks[owner_index(batch.slot, TASKS)].apply(batch, Held(emission.message_id))
         self._lap("apply")
+
+    def _next(self) -> Emission | None:
+        """All that is here goes: the wait for a partition that may have older records is over each time."""
+        self._now_ms += WAIT_FOR_MS
+        return self._source.next(self._now_ms)
 
     def _flush(self, task: KeyedState) -> None:
         flushes = task.flush()
