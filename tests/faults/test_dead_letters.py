@@ -43,7 +43,7 @@ def test_a_record_that_kills_its_worker_is_named_and_can_be_passed_over(deadly: 
     Each death narrows it down until it goes out alone, and `explain` names it; all before it is counted. `dlq skip`
     makes it a dead letter, the run comes to its end, and once the bolt is mended `dlq replay` brings it again, once.
     """
-    for _ in range(6):
+    for _ in range(12):
         run = deadly.sparse("run", "-t", "5")
         assert 0 == run.returncode, run.stdout + run.stderr
         assert "nothing new" not in run.stdout
