@@ -51,7 +51,7 @@ class Opened(NamedTuple):
         """The dead-letter topics that there may be: of what the topology reads, and of its components."""
         from stormline.cli.run import topics
         from stormline.connectors.kafka import topic_names
-        from stormline.core.topics import reads
+        from stormline.core.topics import DEAD, reads
 
         read = topics(self.loaded)
         components = {spec.name for spec in self.loaded.topology.specs}
@@ -60,9 +60,6 @@ class Opened(NamedTuple):
             for name in sorted(topic_names(self.brokers))
             if name.endswith(DEAD) and (reads(read, name.removesuffix(DEAD)) or name.removesuffix(DEAD) in components)
         ]
-
-
-DEAD = ".dead"
 
 
 @click.group(short_help="Records that broke something: list them, send them again, pass one over.")

@@ -20,6 +20,7 @@ from stormline.components.plain_tuples import NO_PARTITION
 from stormline.components.producing import Producing
 from stormline.core.record import Origin
 from stormline.core.split import Broken
+from stormline.core.topics import DEAD
 
 CUTS = (10_000, 1_000, 100)
 """So many bytes of a header are kept, at the first refusal of a letter that is too large, the second, the third."""
@@ -82,7 +83,7 @@ class DeadLetters:
             ("app", str(self._host.context.conf["stormline.app"]).encode()),
         ]
         self.waiting += 1
-        self._send(_Letter(f"{topic}.dead", key or str(origin).encode(), raw, headers, CUTS), settled)
+        self._send(_Letter(f"{topic}{DEAD}", key or str(origin).encode(), raw, headers, CUTS), settled)
 
     def set_aside(self, component: str, partition: str, broken: Broken, settled: Callable[[], None]) -> None:
         """Send a record on which the code of this component raised."""

@@ -92,10 +92,8 @@ class Offsets:
         to pass a record over.
         """
         now_ms, source = self._host.now_ms(), self._source
-        quiet = (
-            source.caught_up or source.careful
-        ) and now_ms >= self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS
-        if self.halted or not (soon or now_ms >= self._next_commit_ms or quiet or (source.ended and not self.settled)):
+        due = now_ms >= (self._next_commit_ms if self._early_ms is None else self._early_ms)
+        if self.halted or not (soon or due or (source.ended and not self.settled)):
             return
         self._next_commit_ms = now_ms + COMMIT_EVERY_MS
         frontiers = self._uncommitted()
@@ -106,6 +104,12 @@ class Offsets:
         well = tuple(p for p in frontiers if p in self._starts and p not in source.careful)
         mark = Mark(frontiers or dict(self._known), dict(self._known), well)
         self._store.submit([mark, Report(source.report(now_ms)), Skips()], partial(self._on_marked, well))
+
+    @property
+    def _early_ms(self) -> int | None:
+        """When to commit where all is acked, or care is taken: there is nothing to collect for the next second."""
+        early = self._source.caught_up or self._source.careful
+        return self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS if early else None
 
     def _uncommitted(self) -> dict[str, int]:
         return {p: o for p, o in self._source.frontiers().items() if o > self._committed.get(p, -1)}
@@ -176,9 +180,9 @@ class Offsets:
     @property
     def due_ms(self) -> int | None:
         dues = [at_ms for at_ms, _ in self._retries]
-        soon = self._source.caught_up or self._source.careful
-        if not self.halted and soon and self._uncommitted():
-            dues.append(self._next_commit_ms - COMMIT_EVERY_MS + COMMIT_AFTER_MS)
+        early_ms = self._early_ms
+        if not self.halted and early_ms is not None and self._uncommitted():
+            dues.append(early_ms)
         return min(dues, default=None)
 
     def _halt(self, why: str) -> None:

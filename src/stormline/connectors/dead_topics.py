@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 
 from stormline.connectors.brokers import Brokers
-from stormline.connectors.kafka import REPLAYED, ClientMaker, client_settings
+from stormline.connectors.kafka import ANSWER_MS, CLOSE_MS, REPLAYED, ClientMaker, client_settings, looking
 from stormline.connectors.kafka_clients import reason, unreachable
 from stormline.core.errors import ServerError, StateError
-
-ANSWER_MS = 10_000
-CLOSE_MS = 1_000
 
 
 class Letter(NamedTuple):
@@ -42,7 +38,7 @@ def read(brokers: Brokers, topics: Iterable[str], *, app: str) -> Iterator[Lette
 
     Raises ServerError.
     """
-    with _consumer(brokers) as consumer:
+    with looking(brokers, "dead letters") as consumer:
         for topic in topics:
             numbers = consumer.partitions_for_topic(topic) or ()
             for address in sorted(TopicPartition(topic, number) for number in numbers):
@@ -61,7 +57,7 @@ def send_again(brokers: Brokers, letters: Iterable[Letter]) -> Iterator[tuple[Le
     maker, producer = ClientMaker(), None
     try:
         producer = KafkaProducer(**client_settings(brokers), kafka_client=maker, metrics_enabled=False)
-        with _consumer(brokers) as consumer:
+        with looking(brokers, "dead letters") as consumer:
             for letter in letters:
                 topic, partition, offset = parsed(letter.origin)
                 address = TopicPartition(topic, partition)
@@ -95,28 +91,6 @@ def parsed(origin: str) -> tuple[str, int, int]:
     if not (topic and all(each.isascii() and each.isdigit() for each in (partition, offset))):
         raise StateError(f'"{origin}" is no place of a record; it is written as topic/partition/offset: orders/0/1234')
     return topic, int(partition), int(offset)
-
-
-@contextmanager
-def _consumer(brokers: Brokers) -> Iterator[Any]:
-    maker, consumer = ClientMaker(), None
-    try:
-        consumer = KafkaConsumer(
-            **client_settings(brokers),
-            kafka_client=maker,
-            bootstrap_timeout_ms=ANSWER_MS,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            metrics_enabled=False,
-        )
-        yield consumer
-    except KafkaError as error:
-        raise _told(brokers, error) from error
-    finally:
-        if consumer is not None:
-            consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
-        maker.close()
 
 
 def _records(consumer: Any, address: Any) -> Iterator[Any]:

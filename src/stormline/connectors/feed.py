@@ -16,21 +16,19 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
 from kafka.partitioner.default import murmur2
 
 from stormline.connectors.brokers import Brokers
 from stormline.connectors.feed_file import Content
 from stormline.connectors.feed_settings import FeedSettings
-from stormline.connectors.kafka import FED, REPLAYED, ClientMaker, client_settings, ensure_topic
+from stormline.connectors.kafka import ANSWER_MS, FED, REPLAYED, ensure_topic, looking
 from stormline.connectors.kafka_appender import Appender
-from stormline.connectors.kafka_clients import reason, unreachable
-from stormline.core.errors import ServerError, StateError
+from stormline.core.errors import StateError
 
 BATCH_ROWS = 1_000
 BATCH_BYTES = 500_000
-ANSWER_MS = 10_000
 SLICE_S = 0.1
 """With a rate, rows are sent so often."""
 
@@ -201,26 +199,9 @@ class Feed:
     @contextmanager
     def _consumer(self) -> Iterator[tuple[Any, list[Any]]]:
         """With the addresses of the topic's partitions."""
-        maker = ClientMaker()
-        try:
-            consumer: Any = KafkaConsumer(
-                **client_settings(self._brokers),
-                kafka_client=maker,
-                bootstrap_timeout_ms=ANSWER_MS,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                metrics_enabled=False,
-            )
-            yield (
-                consumer,
-                [TopicPartition(self._settings.topic, number) for number in range(self._settings.partitions)],
-            )
-        except KafkaTimeoutError as error:
-            raise ServerError(f"topic {self._settings.topic}: {unreachable(self._brokers)}", retriable=True) from error
-        except KafkaError as error:
-            raise ServerError(f"topic {self._settings.topic} on {self._brokers}: {reason(error)}") from error
-        finally:
-            maker.close()
+        settings = self._settings
+        with looking(self._brokers, f"topic {settings.topic}") as consumer:
+            yield consumer, [TopicPartition(settings.topic, number) for number in range(settings.partitions)]
 
 
 def _read(consumer: Any, starts: Mapping[Any, int], ends: Mapping[Any, int]) -> Iterator[tuple[Any, Any]]:

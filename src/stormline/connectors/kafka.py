@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import (
     GroupIdNotFoundError,
@@ -35,6 +35,8 @@ if _client_log.level == logging.NOTSET:
     _client_log.setLevel(logging.CRITICAL + 1)
 
 TIMEOUT_MS = 30_000
+ANSWER_MS = 10_000
+CLOSE_MS = 1_000
 CONNECT_MS = 10_000
 POLL_S = 0.05
 FIRST_ASKED_AFTER_MS = 10
@@ -187,6 +189,32 @@ def places(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms
             )
             for each in partitions
         ]
+
+
+@contextmanager
+def looking(brokers: Brokers, what: str) -> Iterator[Any]:
+    """A consumer without a group, to look into `what`; of transactions it sees what is committed. It is closed at the
+    end. Its errors become ServerError."""
+    maker, consumer = ClientMaker(), None
+    try:
+        consumer = KafkaConsumer(
+            **client_settings(brokers),
+            kafka_client=maker,
+            bootstrap_timeout_ms=ANSWER_MS,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            metrics_enabled=False,
+        )
+        yield consumer
+    except KafkaTimeoutError as error:
+        raise ServerError(f"{what}: {unreachable(brokers)}", retriable=True) from error
+    except KafkaError as error:
+        raise ServerError(f"{what} on {brokers}: {reason(error)}") from error
+    finally:
+        if consumer is not None:
+            consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        maker.close()
 
 
 @contextmanager

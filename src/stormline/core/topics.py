@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+DEAD = ".dead"
+"""Ends the name of a dead-letter topic."""
 Topics = str | Sequence[str] | re.Pattern[str]
 
 
@@ -20,9 +22,7 @@ def chosen(topics: Topics, known: Iterable[str]) -> list[str]:
     none of Kafka's own topics."""
     if isinstance(topics, re.Pattern):
         return sorted(
-            name
-            for name in known
-            if topics.fullmatch(name) and not name.endswith(".dead") and not name.startswith("__")
+            name for name in known if topics.fullmatch(name) and not name.endswith(DEAD) and not name.startswith("__")
         )
     names = named(topics)
     return sorted(name for name in known if name in names)
