@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from stormline import FilterBolt, KafkaSpout, Record, Topology
 from stormline.core import report
 from stormline.core.requests import Mark
@@ -21,7 +23,7 @@ class Line(Record):
     n: int
 
 
-def driver(*, in_decode: bool = False) -> Any:
+def driver(*, in_decode: bool = False, partitions: int = 1) -> Any:
     """A bolt, or the spout's own decoder, that dies of one record; what the bolt has seen is kept over the deaths."""
     seen: list[int] = []
 
@@ -43,7 +45,7 @@ def driver(*, in_decode: bool = False) -> Any:
     bolt: Any = type("Bolt", (FilterBolt,), {"keep": keep})
     parts: dict[str, Any] = {"spout": spout.spec()}
     parts["bolt"] = bolt.spec(inputs=[parts["spout"]])
-    tried: Any = Driver(type(Topology)("Tried", (Topology,), parts), bounded=False)
+    tried: Any = Driver(type(Topology)("Tried", (Topology,), parts), bounded=False, partitions=partitions)
     tried.seen = seen
     return tried
 
@@ -174,7 +176,7 @@ def test_what_is_committed_while_care_is_taken_is_no_news() -> None:
     tried = driver()
     careful(tried)
     assert ({"t/0": 5}, {"t/0": 8}) == (tried.committed, tried.store.starts)
-    assert ("t/0", 5) == tried.store.trying[1:]
+    assert ("t/0", 5, 1) == (tried.store.trying.partition, tried.store.trying.offset, tried.store.trying.records)
 
 
 def test_nothing_is_named_any_more_once_all_is_well() -> None:
@@ -186,6 +188,49 @@ def test_nothing_is_named_any_more_once_all_is_well() -> None:
     tried.log.max_bytes = 1_000
     tried.advance("60s")
     assert ({"t/0": 10}, None) == (tried.committed, tried.store.trying)
+
+
+def test_what_is_out_alone_is_not_blamed_for_what_another_partition_does() -> None:
+    """
+    That one was begun less often and still goes in batches of five; they wait until nothing is out.
+    """
+    tried = driver(partitions=2)
+    tried.send({"n": BROKEN}, run=False)
+    for n in range(KILLER - 7, KILLER + 3):
+        tried.send({"n": n}, partition=1, run=False, time_ms=1)
+    tried.store.starts |= {"t/0": 8, "t/1": 4}
+    tried.log.max_bytes = 1  # the first one's dead letter is not written: it stays out
+    tried.crash()
+    tried.advance("30s")
+    assert ([], "t/0") == (tried.seen, tried.store.trying.partition)
+
+    tried.log.max_bytes = 1_000
+    with pytest.raises(Killed):
+        tried.advance("60s")
+    assert 5 == live_on(tried, 5)
+    assert (set(range(KILLER - 7, KILLER)), {"t/1/7"}) == (set(tried.seen), tried.store.blamed.keys())
+
+
+def test_an_orderly_end_blames_nobody() -> None:
+    """
+    Deactivated, a spout keeps only what is out, and names nothing further; closed, nothing.
+    """
+    tried = driver()
+    careful(tried)
+    tried._engine.deactivate()
+    tried.advance("1s")
+    assert tried.store.trying is not None
+    tried._engine.close()
+    assert tried.store.trying is None
+
+    tried.log.max_bytes = 1_000
+    tried.refuse_next_write()
+    tried.crash()
+    tried.run()
+    assert tried.store.trying is not None
+    tried._engine.deactivate()
+    tried.advance("60s")
+    assert ({"t/0": 6}, None) == (tried.committed, tried.store.trying)
 
 
 def test_marks_that_are_lost_behind_the_start_are_noticed_by_the_first_one() -> None:

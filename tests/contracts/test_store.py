@@ -361,6 +361,22 @@ def test_one_record_at_a_time_is_out_alone_and_to_blame_if_its_task_comes_again(
     assert [Tried(True), Tried(True)] == [on_redis(Try("b")), on_redis(Try("c", "t:x/0", 3))]
 
 
+def test_of_records_that_were_out_together_none_is_to_blame(url: str, on_redis: Ask) -> None:
+    """
+    Nobody knows which one it was; but their task no longer holds up the others.
+    """
+    with connect(url) as client:
+        for comes_again in (
+            lambda: on_redis(Enter("spout", 3, {}, ("t:x/0",))),
+            lambda: begin_run(client, "app", GRAPH),
+        ):
+            assert Tried(True) == on_redis(Try("a", "t:x/0", 7, 5))
+            assert Tried(False) == on_redis(Try("b", "t:x/1", 3))
+            comes_again()
+            assert {} == progress(client, "app").blamed
+            assert [Tried(True), Tried(True)] == [on_redis(Try("b", "t:x/1", 3)), on_redis(Try("b"))]
+
+
 def test_a_record_that_was_out_alone_when_its_run_ended_is_to_blame_in_the_next(url: str, on_redis: Ask) -> None:
     """
     Its partition may never be entered again; else nothing could be tried any more.

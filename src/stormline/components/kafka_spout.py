@@ -170,7 +170,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         emission = self._source.next(self.host.now_ms())
         if emission is None:
             if self._source.is_waiting or self._offsets.is_trying:
-                self._offsets.try_alone()
+                self._offsets.try_next(active=True)
                 self._set_due()
             return False
         component = self.host.context.component
@@ -329,6 +329,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._next_ends_ms = now_ms + PROGRESS_EVERY_MS
                 self._ask_ends()
             self._offsets.commit()
+            self._offsets.try_next(active=self._active)
         self._set_due()
 
     def _tell(self, now_ms: int) -> None:
@@ -385,5 +386,6 @@ class KafkaSpout(Hosted, streamparse.Spout):
         return status
 
     def close(self) -> None:
+        self._offsets.close()
         self._reader.close()
         self._dead.close()

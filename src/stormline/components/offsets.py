@@ -19,7 +19,7 @@ COMMIT_AFTER_MS = 100
 """A task that has caught up, with all of it acked, commits so soon after the last time."""
 RETRY_AFTER_MS = 500
 TRY_AGAIN_MS = 50
-"""After a record of another task was found to be out alone."""
+"""After records of another task were found to be out carefully."""
 LOOK_AGAIN_MS = 5_000
 """Whether a halt is over."""
 
@@ -47,7 +47,10 @@ class Offsets:
         self._committing: dict[str, int] | None = None
         self._starts: dict[str, int] = {}
         self._failed = 0
-        self._asking_to_try = self.is_trying = False
+        self._asking_to_try = False
+        self._try_again_ms: int | None = None
+        self.is_trying = False
+        """Whether the store may hold that records of this task are out carefully."""
         self._next_commit_ms = host.now_ms()
         self._retries: list[tuple[int, Callable[[], None]]] = []
         self.halted: str | None = None
@@ -148,25 +151,35 @@ class Offsets:
         """All there is to commit is committed."""
         return all(self._committed.get(p, 0) >= o for p, o in self._source.frontiers().items())
 
-    def try_alone(self) -> None:
-        """Let the store know which record is emitted alone next, where that is called for; then it may go."""
-        wanted = self._source.to_try
-        if self.halted or self._asking_to_try or not (wanted or (self.is_trying and not self._source.is_alone_out)):
+    def try_next(self, *, active: bool) -> None:
+        """Let the store know which records are emitted carefully next, if any; then they may go."""
+        if not active:
+            self._source.withdraw()
+        wanted = self._source.to_try if active else None
+        if self.halted or self._asking_to_try or self._try_again_ms is not None:
             return
-        self._asking_to_try = True
+        if wanted is None and (self._source.is_trying or not self.is_trying):
+            return
+        self._asking_to_try = self.is_trying = True
         owner = self._source.incarnation
         request = Try(owner) if wanted is None else Try(owner, *wanted)
         self._store.submit([request], partial(self._on_tried, wanted))
 
-    def _on_tried(self, wanted: tuple[str, int] | None, replies: Sequence[Reply]) -> None:
+    def _on_tried(self, wanted: tuple[str, int, int] | None, replies: Sequence[Reply]) -> None:
         (reply,) = replies
         self._asking_to_try = False
-        if isinstance(reply, Tried) and reply.granted:
-            self.is_trying = wanted is not None
-            if wanted is not None:
-                self._source.tried(*wanted)
-        else:
-            self._wait(TRY_AGAIN_MS, self.try_alone)
+        if isinstance(reply, Tried):
+            self.is_trying = reply.granted and wanted is not None
+        if not isinstance(reply, Tried) or not reply.granted:
+            self._try_again_ms = self._host.now_ms() + TRY_AGAIN_MS
+            self._on_wait()
+        elif wanted is not None:
+            self._source.tried(*wanted)
+
+    def close(self) -> None:
+        """The orderly end: what is still out is not to blame for it."""
+        if self.is_trying:
+            self._store.submit([Try(self._source.incarnation)], lambda _: None)
 
     # time
 
@@ -176,10 +189,14 @@ class Offsets:
         self._retries = [each for each in self._retries if each[0] > now_ms]
         for what in due:
             what()
+        if self._try_again_ms is not None and self._try_again_ms <= now_ms:
+            self._try_again_ms = None
 
     @property
     def due_ms(self) -> int | None:
         dues = [at_ms for at_ms, _ in self._retries]
+        if self._try_again_ms is not None:
+            dues.append(self._try_again_ms)
         early_ms = self._early_ms
         if not self.halted and early_ms is not None and self._uncommitted():
             dues.append(early_ms)

@@ -44,9 +44,10 @@ local count = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 redis.call('HSET', KEYS[2], ARGV[1], math.max(count, tonumber(ARGV[2])))
 local trying = redis.call('HGET', KEYS[7], 'partition')
 for i = 4, 3 + names do
-  if trying == ARGV[i] then -- it was out alone, and the task that had emitted it is gone
-    local record = trying .. '/' .. redis.call('HGET', KEYS[7], 'offset')
-    redis.call('HINCRBY', KEYS[8], record, 1)
+  if trying == ARGV[i] then -- it was out, and the task that had emitted it is gone
+    if redis.call('HGET', KEYS[7], 'records') == '1' then
+      redis.call('HINCRBY', KEYS[8], trying .. '/' .. redis.call('HGET', KEYS[7], 'offset'), 1)
+    end
     redis.call('DEL', KEYS[7])
   end
 end

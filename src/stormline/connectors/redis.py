@@ -193,9 +193,10 @@ def begin_run(
     take_over(client, app, version, choice, migrations or {})
     if trying := client.hgetall(app_key(app, "trying")):
         # Of a run that is over: no task may ever enter with its partition again, and nothing else could be tried.
-        record = f"{_text(trying[b'partition'])}/{_text(trying[b'offset'])}"
         pipeline = client.pipeline()
-        pipeline.hincrby(app_key(app, "blamed"), record, 1)
+        if trying[b"records"] == b"1":
+            record = f"{_text(trying[b'partition'])}/{_text(trying[b'offset'])}"
+            pipeline.hincrby(app_key(app, "blamed"), record, 1)
         pipeline.delete(app_key(app, "trying"))
         pipeline.execute()
     return int(client.incr(app_key(app, "run")))

@@ -91,7 +91,8 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
             return ["EVALSHA", shas["mark"], 4, *keys, len(request.well), *request.well, *offsets]
         case Try():
             trying = app_key(app, "trying")
-            return ["EVALSHA", shas["try"], 1, trying, request.owner, request.partition, request.offset]
+            what = (request.partition, request.offset, request.records)
+            return ["EVALSHA", shas["try"], 1, trying, request.owner, *what]
         case Skips():
             return ["HKEYS", app_key(app, "skips")]
         case Report():

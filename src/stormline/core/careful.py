@@ -1,11 +1,14 @@
 """How a partition is read whose spout began again and again without getting on: something in the next records may kill
 the process, and the spout, where both share it, dies before a failure can be told.
 
-So the records go out in ever smaller batches, one at a time, and in the end one by one. A record that goes out alone is
-named in the store before, one at a time in the whole app: the one that is still named after a death was the cause.
+So the records go out in ever smaller batches, one batch at a time in the whole app, and in the end one by one. Each is
+named in the store before it goes: a single record that is still named after a death was the cause. The others wait, for
+beside a batch that kills, whatever else is out would be blamed.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from stormline.core.batch import Rows
 
@@ -26,8 +29,6 @@ class Careful:
     def __init__(self, size: int, start: int) -> None:
         self.size = size
         self.until = start + (FOR_RECORDS if size == FIRST_SIZE else FOR_BATCHES * size)
-        self.out: int | None = None
-        """The batch that is on its way."""
 
     @classmethod
     def after(cls, starts: int, start: int) -> Careful | None:
@@ -35,11 +36,6 @@ class Careful:
         if starts < CAREFUL_FROM_START:
             return None
         return cls(max(1, FIRST_SIZE // SHRINKS ** min(starts - CAREFUL_FROM_START, 4)), start)
-
-    @property
-    def alone(self) -> bool:
-        """Whether each record goes out by itself."""
-        return self.size == 1
 
     def parts(self, rows: Rows) -> list[Rows]:
         """The batches that these rows make."""
@@ -51,8 +47,15 @@ class Care:
 
     def __init__(self) -> None:
         self.partitions: dict[str, Careful] = {}
-        self.alone: int | None = None
-        """The batch of one record that the store knows of, and that is out or may go."""
+        self._granted: int | None = None
+        """The batch that the store knows of, and that may go now."""
+        self._out: set[int] = set()
+        """The batch that has gone, or what it was split into."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch that the store knows of is on its way, or may go."""
+        return self._granted is not None or bool(self._out)
 
     def parts(self, partition: str, rows: Rows) -> list[Rows]:
         """The batches that these rows make."""
@@ -60,20 +63,33 @@ class Care:
 
     def lets(self, partition: str, number: int) -> bool:
         """Whether this batch may go now."""
-        careful = self.partitions.get(partition)
-        return careful is None or (self.alone == number if careful.alone else careful.out is None)
+        return partition not in self.partitions or self._granted == number
 
-    def emitted(self, partition: str, number: int) -> None:
+    def grant(self, number: int) -> None:
+        """The store knows of it."""
+        self._granted = number
+
+    def withdraw(self) -> None:
+        """What may go shall not."""
+        self._granted = None
+
+    def emitted(self, number: int) -> None:
         """It is on its way."""
-        if partition in self.partitions:
-            self.partitions[partition].out = number
+        if self._granted == number:
+            self._granted = None
+            self._out.add(number)
 
-    def gone(self, partition: str, number: int) -> None:
-        """It is acked, or passed over."""
-        self.alone = None if self.alone == number else self.alone
-        careful = self.partitions.get(partition)
-        if careful is not None and careful.out == number:
-            careful.out = None
+    def split(self, number: int, parts: Iterable[int]) -> None:
+        """These take its place."""
+        if number in self._out:
+            self._out.remove(number)
+            self._out.update(parts)
+        elif self._granted == number:
+            self._granted = None
+
+    def gone(self, number: int) -> None:
+        """It is acked."""
+        self._out.discard(number)
 
     def got_on(self, partition: str, frontier: int, *, caught_up: bool) -> None:
         """Care ends where it is no longer needed."""

@@ -163,18 +163,20 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Try(msgspec.Struct, frozen=True):
-    """This record is about to be emitted alone, because something kills the process again and again. One at a time in
-    the app: whoever enters with a partition of which a record is still out finds it to blame."""
+    """These records are about to be emitted, because something kills the process again and again. One batch at a time
+    in the app: whoever enters with a partition of which a single record is still out finds it to blame."""
 
     owner: str
     """The incarnation of the task."""
     partition: str = ""
     """None: nothing of this owner is out any more."""
     offset: int = 0
+    """The first one's."""
+    records: int = 1
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """Whether it may go; else a record of another task is out."""
+    """Whether they may go; else records of another task are out."""
 
     granted: bool
 

@@ -159,7 +159,7 @@ class Source:
                 self._empty_since_ms[oldest] = now_ms
         self._emissions += 1
         batch = self._batches[number] = self._batches[number]._replace(emission=self._emissions)
-        self._care.emitted(batch.partition, number)
+        self._care.emitted(number)
         if batch.failures:
             self.replayed += len(batch.records.offsets)
         return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
@@ -202,27 +202,31 @@ class Source:
         return min(dues, default=None)
 
     @property
-    def to_try(self) -> tuple[str, int] | None:
-        """Partition and offset of the record that is to be emitted alone next: not before `tried` is called."""
-        if self._care.alone is not None:
+    def to_try(self) -> tuple[str, int, int] | None:
+        """Partition, first offset and count of the records to go carefully next: not before `tried` is called."""
+        if self._care.is_busy:
             return None
         heads = [
             (self._batches[self._fresh[partition][0]].records, partition)
-            for partition, careful in self._care.partitions.items()
-            if careful.alone and self._fresh[partition]
+            for partition in self._care.partitions
+            if self._fresh[partition]
         ]
         oldest = min(heads, key=lambda head: head[0].times_ms[0], default=None)
-        return None if oldest is None else (oldest[1], oldest[0].offsets[0])
+        return None if oldest is None else (oldest[1], oldest[0].offsets[0], len(oldest[0].offsets))
 
-    def tried(self, partition: str, offset: int) -> None:
-        """The store knows now that this record goes out next, if that is still so."""
-        if self.to_try == (partition, offset):
-            self._care.alone = self._fresh[partition][0]
+    def tried(self, partition: str, offset: int, count: int) -> None:
+        """The store knows now that these records go out next, if that is still so."""
+        if self.to_try == (partition, offset, count):
+            self._care.grant(self._fresh[partition][0])
+
+    def withdraw(self) -> None:
+        """Nothing is to be emitted: what was `tried`, and has not gone, has to be tried again."""
+        self._care.withdraw()
 
     @property
-    def is_alone_out(self) -> bool:
-        """Whether a record that the store knows of is on its way, or may go."""
-        return self._care.alone is not None
+    def is_trying(self) -> bool:
+        """Whether records that were `tried` are on their way, or may go."""
+        return self._care.is_busy
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -236,7 +240,7 @@ class Source:
         self.acked += count
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
-        self._care.gone(batch.partition, number)
+        self._care.gone(number)
         self._got_on(batch.partition)
 
     def _got_on(self, partition: str) -> None:
@@ -275,6 +279,7 @@ class Source:
             self._batches[half] = batch._replace(records=rows, failures=HALVED_FROM_FAILURE - 1)
             halves.append((half, rows.offsets[0], min(rows.times_ms)))
         self.partitions[batch.partition].split(number, halves)
+        self._care.split(number, (half for half, _, _ in halves))
         self._retries[halves[1][0]] = 0
         return halves[0][0]
 
@@ -304,7 +309,7 @@ class Source:
             fresh.remove(number)
             for each in reversed(added):
                 fresh.insert(place, each)
-        self._care.gone(partition, number)
+        self._care.split(number, added)
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
         return Skipped(left, batch.records.values[at], batch.failures)

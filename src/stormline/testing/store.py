@@ -94,7 +94,7 @@ class MemoryStore:
         self.ends: dict[str, dict[int, int]] = {}
         self.starts: dict[str, int] = {}
         """Partition -> how many times in a row it was begun without getting on."""
-        self.trying: tuple[str, str, int] | None = None
+        self.trying: Try | None = None
         """Owner, partition and offset of the record that is out alone."""
         self.blamed: dict[str, int] = {}
         """Record (`<partition>/<offset>`) -> how many times the process died while it was out alone."""
@@ -145,9 +145,9 @@ class MemoryStore:
             case Mark():
                 return self._mark(request)
             case Try():
-                if self.trying is not None and self.trying[0] != request.owner:
+                if self.trying is not None and self.trying.owner != request.owner:
                     return Tried(False)
-                self.trying = (request.owner, request.partition, request.offset) if request.partition else None
+                self.trying = request if request.partition else None
                 return Tried(True)
             case Skips():
                 return Skipping(frozenset(self.skips))
@@ -225,9 +225,10 @@ class MemoryStore:
             if self.commits.get(partition, -1) < offset:
                 return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
         self.partitions[enter.spout] = max(self.partitions.get(enter.spout, 0), enter.partition_count)
-        if self.trying is not None and self.trying[1] in enter.partitions:
-            record = f"{self.trying[1]}/{self.trying[2]}"
-            self.blamed[record] = self.blamed.get(record, 0) + 1
+        if self.trying is not None and self.trying.partition in enter.partitions:
+            if self.trying.records == 1:
+                record = f"{self.trying.partition}/{self.trying.offset}"
+                self.blamed[record] = self.blamed.get(record, 0) + 1
             self.trying = None
         for partition in enter.behind:
             self.starts[partition] = self.starts.get(partition, 0) + 1
