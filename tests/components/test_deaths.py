@@ -8,7 +8,7 @@ import pytest
 
 from stormline import FilterBolt, KafkaSpout, Record, Topology
 from stormline.core import report
-from stormline.core.requests import Mark
+from stormline.core.requests import Mark, Try
 from stormline.testing import Driver
 
 KILLER = 77
@@ -231,6 +231,47 @@ def test_an_orderly_end_blames_nobody() -> None:
     tried._engine.deactivate()
     tried.advance("60s")
     assert ({"t/0": 6}, None) == (tried.committed, tried.store.trying)
+
+
+def test_who_is_deactivated_before_its_record_goes_names_it_no_longer() -> None:
+    """
+    It was never out. Activated again, it goes.
+    """
+    tried = driver()
+    tried.send({"n": 1}, run=False)
+    tried.store.starts["t/0"] = 7
+    named, ask = [], tried.store.ask
+
+    def granted(request: Any) -> Any:
+        if isinstance(request, Try) and request.partition:
+            named.append(request.partition)
+            tried._engine.deactivate()
+        return ask(request)
+
+    tried.store.ask = granted
+    tried.crash()
+    tried.advance("1s")
+    assert (["t/0"], [], None) == (named, tried.seen, tried.store.trying)
+    tried.store.ask = ask
+    tried._engine.activate()
+    tried.advance("1s")
+    assert [1] == tried.seen
+
+
+def test_records_wait_while_another_task_s_are_out_carefully() -> None:
+    """
+    And go when these are done.
+    """
+    tried = driver()
+    tried.send({"n": 1}, run=False)
+    tried.store.starts["t/0"] = 7
+    tried.store.trying = Try("another", "other/0", 3)
+    tried.crash()
+    tried.advance("5s")
+    assert [] == tried.seen
+    tried.store.trying = None
+    tried.advance("1s")
+    assert [1] == tried.seen
 
 
 def test_marks_that_are_lost_behind_the_start_are_noticed_by_the_first_one() -> None:
