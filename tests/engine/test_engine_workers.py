@@ -251,11 +251,11 @@ surrogates = st.characters(categories=["Cs"])  # one half: two that fit are one 
 ids = st.integers(0, (1 << 64) - 1)
 
 
-def batch(drawn, keyed):
+def batch(drawn, keyed, attempt):
     offsets, times, amounts, users, keys = ([row[i] for row in drawn] for i in range(5))
     amounts = [amount % (1 << 60) for amount in amounts]
     values = [Trade(amount=amount, user=user) for amount, user in zip(amounts, users, strict=True)]
-    return Batch(3, "trades.batch", "trades:x/0", Rows(offsets, times, values, keys if keyed else None))
+    return Batch(3, "trades.batch", "trades:x/0", Rows(offsets, times, values, keys if keyed else None), attempt)
 
 
 two, small = st.just(2), st.integers(0, 9)
@@ -267,7 +267,14 @@ messages = st.one_of(
     st.builds(Acked, ids, ids),
     st.builds(Failed, ids),
     st.builds(Verdict, ids, st.integers(1, 9), st.booleans()),
-    st.builds(Carried, two, two, st.just("batch"), st.builds(batch, rows, st.booleans()), st.dictionaries(ids, ids)),
+    st.builds(
+        Carried,
+        two,
+        two,
+        st.just("batch"),
+        st.builds(batch, rows, st.booleans(), st.integers(1, 9)),
+        st.dictionaries(ids, ids),
+    ),
     st.builds(Carried, two, two, st.just("progress"), st.tuples(progress), st.just({})),
     st.builds(Carried, two, two, st.just("default"), st.lists(scalars | st.lists(texts)), st.dictionaries(ids, ids)),
 )

@@ -53,7 +53,6 @@ class DeadLetters:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._producing = Producing(host, create=True)
-        self._stuck: str | None = None
         self.count = 0
         self.waiting = 0
 
@@ -85,15 +84,17 @@ class DeadLetters:
         self.waiting += 1
         self._send(_Letter(f"{topic}{DEAD}", key or str(origin).encode(), raw, headers, CUTS), settled)
 
-    def set_aside(self, component: str, partition: str, broken: Broken, settled: Callable[[], None]) -> None:
-        """Send a record on which the code of this component raised."""
+    def set_aside(
+        self, component: str, partition: str, broken: Broken, attempt: int, settled: Callable[[], None]
+    ) -> None:
+        """Send a record on which the code of this component raised, at this attempt."""
         self.send(
             Origin(partition, broken.offset),
             key=None,
             value=broken.value,
             reason=broken_reason(component, broken.value, broken.error),
             error=broken.error,
-            attempts=1,
+            attempts=attempt,
             settled=settled,
             component=component,
         )
@@ -117,6 +118,7 @@ class DeadLetters:
             value=letter.value,
             headers=letter.headers,
             done=partial(self._done, letter, settled),
+            insist=not letter.cuts,
         )
 
     def _done(self, letter: _Letter, settled: Callable[[], None], refused: str | None) -> None:
@@ -124,15 +126,12 @@ class DeadLetters:
             self.count += 1
             self.waiting -= 1
             settled()
-        elif letter.cuts:
+        else:
             self._send(letter.cut(refused), settled)
-        else:  # not settled: the record comes again with a time-out, and is not lost
-            self._stuck = f"a dead letter of {letter.headers[0][1].decode()} cannot be written: {refused}"
-            self._host.report_error(self._stuck)
 
     @property
     def trouble(self) -> str | None:
-        return self._producing.trouble or self._stuck
+        return self._producing.trouble
 
     @property
     def due_ms(self) -> int | None:

@@ -74,12 +74,12 @@ class FilterBolt(Hosted, streamparse.Bolt):
 
     def execute(self, tup: Tuple) -> None:
         try:
-            _, lane, partition, rows = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
+            _, lane, partition, rows, attempt = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
         except ValueError as error:
             self._outputs.status.broken += 1
             self._dead.unreadable(tup, error)
             return
-        sent = self._outputs.take(lane, partition, rows)
+        sent = self._outputs.take(lane, partition, rows, attempt)
         for stream, values in sent.tuples:
             self.host.emit(values, stream=stream, anchors=(tup,))
         if not sent.broken:
@@ -88,7 +88,7 @@ class FilterBolt(Hosted, streamparse.Bolt):
         held = Held(tup)
         held.waits = len(sent.broken)
         for component, broken in sent.broken:
-            self._dead.set_aside(component, partition, broken, lambda: self._release(held))
+            self._dead.set_aside(component, partition, broken, attempt, lambda: self._release(held))
 
     def _release(self, held: Held) -> None:
         if held.release():

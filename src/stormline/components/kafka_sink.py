@@ -44,6 +44,7 @@ class _Waiting(NamedTuple):
     identity: list[tuple[str, bytes]]
     """Headers by which a reader can tell what came twice."""
     record: Any
+    attempt: int
 
 
 class KafkaSink(Hosted, streamparse.Bolt):
@@ -86,7 +87,7 @@ class KafkaSink(Hosted, streamparse.Bolt):
 
     def execute(self, tup: Tuple) -> None:
         try:
-            _, lane, partition, rows = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
+            _, lane, partition, rows, attempt = Batch(*tup.values) if carries_batch(tup) else self._plain.batch(tup)
         except ValueError as error:
             self._status.broken += 1
             self._dead.unreadable(tup, error)
@@ -96,7 +97,7 @@ class KafkaSink(Hosted, streamparse.Bolt):
         held.waits = len(rows.offsets)
         for offset, record in zip(rows.offsets, rows.values, strict=True):
             origin = Origin(partition, offset)
-            self._queue.append(_Waiting(held, origin, self._identity(tup, lane, origin), record))
+            self._queue.append(_Waiting(held, origin, self._identity(tup, lane, origin), record, attempt))
         self._send_on()
 
     def _identity(self, tup: Tuple, lane: str, origin: Origin) -> list[tuple[str, bytes]]:
@@ -121,7 +122,8 @@ class KafkaSink(Hosted, streamparse.Bolt):
                 self._status.broken += 1
                 broken = Broken(waiting.origin.offset, waiting.record, error)
                 settled = partial(self._release, waiting.held)
-                self._dead.set_aside(self.host.context.component, waiting.origin.partition, broken, settled)
+                component, partition = self.host.context.component, waiting.origin.partition
+                self._dead.set_aside(component, partition, broken, waiting.attempt, settled)
                 continue
             self._producing.send(
                 self.topic,
@@ -147,7 +149,7 @@ class KafkaSink(Hosted, streamparse.Bolt):
             value=waiting.record,
             reason=f"{self.host.context.component}: {refused}",
             error=None,
-            attempts=1,
+            attempts=waiting.attempt,
             settled=lambda: self._release(waiting.held),
         )
 

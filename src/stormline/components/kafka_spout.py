@@ -174,7 +174,8 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._set_due()
             return False
         component = self.host.context.component
-        tuples, broken = self._outputs.take("", emission.partition, emission.records)
+        attempt = emission.failures + 1
+        tuples, broken = self._outputs.take("", emission.partition, emission.records, attempt)
         if any(whose == component for whose, _ in broken):
             raise UserCodeError(f"{component}: a key function raised on a record it accepted before")
         self._emissions += 1
@@ -184,7 +185,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         for number, (stream, values) in enumerate(tuples):
             self.host.emit(values, stream=stream, message_id=f"{number}/{whole}")
         for whose, each in broken:
-            self._dead.set_aside(whose, emission.partition, each, partial(self._done, whole))
+            self._dead.set_aside(whose, emission.partition, each, attempt, partial(self._done, whole))
         self._done(whole)
         self._fetch_on()
         return True

@@ -197,7 +197,7 @@ class KeyedBolt(Hosted, streamparse.Bolt):
                 value=b.value,
                 reason=broken_reason(self.host.context.component, b.value, b.error),
                 error=b.error,
-                attempts=1,
+                attempts=batch.attempt,
                 settled=partial(self._release, held),
             )
         if batch.partition == NO_PARTITION:

@@ -51,13 +51,13 @@ class Outputs:
         """What the task's own component keeps; nothing is counted."""
         return keep(rows, self._own.predicate, self.splits)
 
-    def take(self, lane: str, partition: str, rows: Rows) -> Sent:
+    def take(self, lane: str, partition: str, rows: Rows, attempt: int) -> Sent:
         """Run the user's code over the rows, and count them; the lane grows by each component and stream.
 
         Stock components, if any have subscribed, get a tuple for each record.
         """
         sent = Sent([], [])
-        self._own.take(lane, partition, rows, sent)
+        self._own.take(lane, partition, rows, attempt, sent)
         return sent
 
 
@@ -86,7 +86,7 @@ class _Step:
         self.status = Status(settled=True)
         self.below: list[_Step] = []
 
-    def take(self, lane: str, partition: str, rows: Rows, sent: Sent) -> None:
+    def take(self, lane: str, partition: str, rows: Rows, attempt: int, sent: Sent) -> None:
         kept = keep(rows, self.predicate, self.splits)
         status = self.status
         status.records_in += len(rows.offsets)
@@ -101,12 +101,12 @@ class _Step:
             if not piece.offsets:
                 continue
             if self._batch:
-                sent.tuples.append((self._streams[BATCH], Batch(-1, f"{here}.{BATCH}", partition, piece)))
+                sent.tuples.append((self._streams[BATCH], Batch(-1, f"{here}.{BATCH}", partition, piece, attempt)))
             for split, column in zip(self.splits, keys, strict=True):
-                batches = split.batches(f"{here}.{split.stream}", partition, piece, column)
+                batches = split.batches(f"{here}.{split.stream}", partition, piece, column, attempt)
                 sent.tuples.extend((self._streams[split.stream], batch) for batch in batches)
             for step in self.below:
-                step.take(f"{here}.{BATCH}", partition, piece, sent)
+                step.take(f"{here}.{BATCH}", partition, piece, attempt, sent)
 
 
 def broken_reason(component: str, value: Any, error: Exception) -> str:

@@ -13,7 +13,7 @@ from stormline.core.events import Unsent
 RETRY_AFTER_MS = 1000
 
 Done = Callable[[str | None], None]
-"""Called once: with None when the broker has confirmed the message, with the reason if it will never take it."""
+"""Called once: with None when the broker has confirmed the message, with the reason if it does not take it as it is."""
 
 
 class Producing:
@@ -30,22 +30,36 @@ class Producing:
         self.trouble: str | None = None
 
     def send(
-        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], done: Done
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        done: Done,
+        insist: bool = False,
     ) -> None:
+        """`insist`: what is too large is tried again, too; the topic's limit may be raised."""
         self.waiting += 1
-        self._attempt(topic, key, value, headers, done)
+        self._attempt(topic, key, value, headers, insist, done)
 
     def _attempt(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], done: Done
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]],
+        insist: bool,
+        done: Done,
     ) -> None:
         if self._writer is None:
             self._writer = self._host.edges.writer(create=self._create, post=self._host.post)
-        again = partial(self._attempt, topic, key, value, headers, done)
-        answered = partial(self._answered, topic, again, done)
+        again = partial(self._attempt, topic, key, value, headers, insist, done)
+        answered = partial(self._answered, topic, insist, again, done)
         self._writer.send(topic, key=key, value=value, headers=headers, done=answered)
 
-    def _answered(self, topic: str, again: Callable[[], None], done: Done, unsent: Unsent | None) -> None:
-        if unsent is not None and not unsent.final:
+    def _answered(self, topic: str, insist: bool, again: Callable[[], None], done: Done, unsent: Unsent | None) -> None:
+        if unsent is not None and (insist or not unsent.final):
             trouble = f"cannot write to {topic}: {unsent.reason}; trying again"
             if trouble != self.trouble:  # many messages may wait for one broker
                 self._host.report_error(trouble)

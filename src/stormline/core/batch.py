@@ -1,7 +1,7 @@
 """What one Storm tuple carries between our components: records of one partition.
 
 Columns instead of one object a record: a batch passes through a process by reference, and a column is walked or
-encoded in one go. The four names are the fields of every `batch` and `by_<component>` stream.
+encoded in one go. These names are the fields of every `batch` and `by_<component>` stream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-BATCH_FIELDS = ("slot", "lane", "partition", "records")
+BATCH_FIELDS = ("slot", "lane", "partition", "records", "attempt")
 
 
 class Rows(NamedTuple):
@@ -58,3 +58,5 @@ class Batch(NamedTuple):
     partition: str
     """Identity of the partition the offsets belong to: `<topic>:<topic id>/<number>`."""
     records: Rows
+    attempt: int = 1
+    """How many times the spout has emitted these records, this time included; for their dead letters."""

@@ -32,17 +32,17 @@ class Split:
         self._owners = [owner_index(slot, tasks) for slot in range(slots)]
         self._first_slots = [owned_slots(index, tasks, slots)[0] for index in range(tasks)]
 
-    def batches(self, lane: str, partition: str, rows: Rows, keys: list[str]) -> list[Batch]:
+    def batches(self, lane: str, partition: str, rows: Rows, keys: list[str], attempt: int = 1) -> list[Batch]:
         """The tuples for these rows, in the order of the tasks; `keys` has one canonical text a row."""
         if self._tasks == 1:
             keyed = rows._replace(keys=keys)
-            return [Batch(self._first_slots[0], lane, partition, keyed)] if keys else []
+            return [Batch(self._first_slots[0], lane, partition, keyed, attempt)] if keys else []
         owners = self._owners
         parts: list[list[int]] = [[] for _ in range(self._tasks)]
         for i, slot in enumerate(slots_of(keys, self._slots)):
             parts[owners[slot]].append(i)
         return [
-            Batch(slot, lane, partition, rows._replace(keys=keys).at(part))
+            Batch(slot, lane, partition, rows._replace(keys=keys).at(part), attempt)
             for slot, part in zip(self._first_slots, parts, strict=True)
             if part
         ]

@@ -98,13 +98,13 @@ class Wire:
         if isinstance(coded, _Tuple):
             decoder = self._decoders.get((coded.source, coded.stream), self._plain)
             values = decoder.decode(coded.values)
-            if len(values) == len(BATCH_FIELDS) and isinstance(values[-1], tuple):
-                slot, lane, partition, rows = values
-                values = Batch(slot, lane, partition, Rows(*rows))
+            if len(values) == len(BATCH_FIELDS) and isinstance(values[3], tuple):
+                slot, lane, partition, rows, attempt = values
+                values = Batch(slot, lane, partition, Rows(*rows), attempt)
             return Carried(coded.target, coded.source, coded.stream, values, coded.roots)
         return _MESSAGES[type(coded)](*msgspec.structs.astuple(coded))  # type: ignore[no-any-return]
 
 
 def _batches_of(schema: Any) -> Any:
     """The type of a `Batch`'s values, for a decoder."""
-    return tuple[int, str, str, tuple[list[int], list[int], list[schema], list[str] | None]]
+    return tuple[int, str, str, tuple[list[int], list[int], list[schema], list[str] | None], int]

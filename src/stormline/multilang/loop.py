@@ -198,8 +198,8 @@ class _Loop:
         source, stream, values = message["comp"], message["stream"], message["tuple"]
         match self._coded.get((source, stream)):
             case names if names == BATCH_FIELDS:
-                slot, lane, partition, rows = values
-                values = Batch(slot, lane, partition, decode_rows(from_text(rows), self._schema))
+                slot, lane, partition, rows, attempt = values
+                values = Batch(slot, lane, partition, decode_rows(from_text(rows), self._schema), attempt)
             case names if names == PROGRESS_FIELDS and stream == PROGRESS:
                 values = (decode_progress(from_text(values[0])),)
         return Tuple(message["id"], source, stream, message["task"], values)
@@ -228,7 +228,8 @@ class _Loop:
     ) -> Sequence[int]:
         """The tasks are not asked for: that would be a message back for each."""
         if isinstance(values, Batch):
-            values = (values.slot, values.lane, values.partition, to_text(encode_rows(values.records)))
+            rows = to_text(encode_rows(values.records))
+            values = (values.slot, values.lane, values.partition, rows, values.attempt)
         elif stream == PROGRESS:
             values = (to_text(encode_progress(values[0])),)
         message: dict[str, Any] = {"command": "emit", "tuple": values, "stream": stream, "need_task_ids": False}
