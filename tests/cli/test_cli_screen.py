@@ -87,6 +87,14 @@ def test_the_account_of_a_whole_run_adds_up_in_one_line() -> None:
     assert [account.told() for account in told] == ["69,660 read = 69,172 kept + 486 dropped + 2 broken"]
 
 
+def test_what_a_worker_that_died_had_counted_is_no_negative_number() -> None:
+    """Its figures are gone with it, which is told in another line."""
+    parts = Status(records_in=5, records_out=7), Status(records_out=9)
+    assert ["5 read = 9 kept + 0 dropped + 0 broken"] == [
+        each.told() for each in summary.accounts(statuses(*parts), INPUTS)
+    ]
+
+
 @given(*[st.integers(0, 10**6)] * 6)
 def test_nothing_disappears_from_the_account(
     kept: int, dropped: int, broken: int, replayed: int, waiting: int, lost: int

@@ -340,8 +340,10 @@ def test_a_record_that_is_skipped_leaves_the_rest_of_its_batch() -> None:
         skipped = made.skip("p", 1, 0)
         assert skipped is not None
         assert "r1" == skipped.value
+        assert is_out == made.replayed  # it was sent on before, and is broken now
         pieces = {tuple(e.records.offsets): e.message_id for e in (emit(made) for _ in range(3))}
         assert {(0,), (2, 3), (4,)} == pieces.keys()
+        assert (4 if is_out else 0) == made.replayed
         for message_id in pieces.values():
             made.ack(message_id)
         if old is not None:

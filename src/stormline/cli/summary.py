@@ -40,8 +40,9 @@ class Account(NamedTuple):
         """`69,659 read = 69,173 kept + 486 dropped + 0 broken`; the other figures only if they are not 0."""
         left = f"{self.read:,} read" + (f" + {self.replayed:,} read again" if self.replayed else "")
         right = f"{self.kept:,} kept + {self.dropped:,} dropped + {self.broken:,} broken"
-        waiting = f" + {self.waiting:,} not sent on" if self.waiting else ""
-        lost = f" + {self.lost:,} on their way to a task that was made anew" if self.lost else ""
+        # Below 0 where a worker died and its figures with it, which is told in a line of its own.
+        waiting = f" + {self.waiting:,} not sent on" if self.waiting > 0 else ""
+        lost = f" + {self.lost:,} on their way to a task that was made anew" if self.lost > 0 else ""
         return f"{left} = {right}{waiting}{lost}"
 
 

@@ -158,9 +158,10 @@ class Source:
             if not self._fresh[oldest]:
                 self._empty_since_ms[oldest] = now_ms
         self._emissions += 1
-        batch = self._batches[number] = self._batches[number]._replace(emission=self._emissions)
+        batch = self._batches[number]
+        self._batches[number] = batch._replace(emission=self._emissions)
         self._care.emitted(number)
-        if batch.failures:
+        if batch.emission > 0:
             self.replayed += len(batch.records.offsets)
         return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
 
@@ -312,6 +313,7 @@ class Source:
         self._care.split(number, added)
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
+        self.replayed += batch.emission > 0
         return Skipped(left, batch.records.values[at], batch.failures)
 
     @property
