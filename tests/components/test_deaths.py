@@ -211,6 +211,21 @@ def test_what_is_out_alone_is_not_blamed_for_what_another_partition_does() -> No
     assert (set(range(KILLER - 7, KILLER)), {"t/1/7"}) == (set(tried.seen), tried.store.blamed.keys())
 
 
+def test_what_goes_carefully_does_not_wait_until_the_others_have_nothing_more() -> None:
+    """
+    Its turn comes with each batch of the others.
+    """
+    tried = driver(partitions=2)
+    for n in range(256):
+        tried.send({"n": 1_000 + n}, run=False)
+    for n in range(5_000):
+        tried.send({"n": 10_000 + n}, partition=1, run=False)
+    tried.store.starts["t/0"] = 2
+    tried.crash()
+    assert 5_256 == len(tried.seen)
+    assert tried.seen.index(1_255) < 2_000
+
+
 def test_an_orderly_end_blames_nobody() -> None:
     """
     Deactivated, a spout keeps only what is out, and names nothing further; closed, nothing.

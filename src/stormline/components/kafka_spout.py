@@ -167,10 +167,11 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def next_tuple(self) -> bool:
         if not self._active or self._offsets.halted:
             return False
+        if self._source.careful or self._offsets.is_trying:
+            self._offsets.try_next(active=True)
         emission = self._source.next(self.host.now_ms())
         if emission is None:
-            if self._source.is_waiting or self._offsets.is_trying:
-                self._offsets.try_next(active=True)
+            if self._source.is_waiting:
                 self._set_due()
             return False
         component = self.host.context.component

@@ -191,8 +191,8 @@ class Source:
 
     @property
     def is_waiting(self) -> bool:
-        """What could go waits for another partition, or to be known to the store."""
-        return self._waits_until_ms is not None or bool(self._care.partitions)
+        """What could go waits for another partition."""
+        return self._waits_until_ms is not None
 
     @property
     def due_ms(self) -> int | None:
