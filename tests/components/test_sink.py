@@ -25,6 +25,7 @@ from stormline import (
     tumbling,
 )
 from stormline.components import kafka_sink
+from stormline.core.events import Unsent
 from stormline.testing import Driver
 
 
@@ -226,6 +227,23 @@ def test_no_more_is_in_flight_than_the_client_may_have(monkeypatch: pytest.Monke
     assert tried.acked == 35
 
 
+def test_what_waits_is_written_once_however_often_it_comes_again() -> None:
+    """Kafka takes nothing for minutes, and the spout emits it all again and again: each message is written once then,
+    by whichever tuple came last, and all is acked."""
+    tried = Driver(Copying)
+    for at in range(20):
+        tried.send(trade(at), run=False)
+    tried.log.refusals.extend([Unsent("there is no such topic")] * 100_000)
+    tried.run()
+    tried.advance("3m")
+    assert tried.failed >= 3
+    tried.log.refusals.clear()
+    tried.advance("30s")
+    written = [json.loads(message.value or b"")["at"] for message in tried.messages("copies")]
+    assert sorted(written) == list(range(20))
+    assert (tried.acked, tried.committed) == (20, {"trades/0": 20})
+
+
 class Hourly(WindowBolt):
     key = "user"
     window = tumbling("1h")
@@ -303,6 +321,52 @@ def test_results_of_keyed_bolts_come_at_least_once_under_one_identity(seed: int)
         f'{{"user":"u{u}","total":{total}}}' for u, many in ((0, 7), (1, 7), (2, 6)) for total in range(1, many + 1)
     ]
     assert sorted(expected) == sorted((value or b"").decode() for (value,) in map(tuple, by_id.values()))
+
+
+def test_results_that_wait_are_written_once_too() -> None:
+    """Those of a keyed bolt are sent again until they have arrived, each under its `id`."""
+    tried = Driver(Passing, bounded=False)
+    tried.log.refusals.extend([Unsent("there is no such topic")] * 10_000)
+    for n in range(5):
+        tried.send(trade(n, "ann", "1"))
+    tried.advance("70s")
+    tried.log.refusals.clear()
+    tried.advance("30s")
+    assert [1, 2, 3, 4, 5] == sorted(json.loads(message.value or b"")["total"] for message in tried.messages("passed"))
+
+
+class Named(Record):
+    id: str
+    name: str
+
+
+class Names(KafkaSpout):
+    topic = "names"
+    schema = Named
+
+
+class Called(KafkaSink):
+    topic = "called"
+    schema = Named
+
+    def message(self, named: Named) -> Message:
+        return Message(named.name)
+
+
+class Naming(Topology):
+    names = Names.spec()
+    called = Called.spec(inputs=[names["default"]])
+
+
+def test_two_tuples_that_say_different_things_under_one_id_are_both_written() -> None:
+    """A stock component may call anything `id`."""
+    tried = Driver(Naming)
+    tried.log.refusals.extend([Unsent("there is no such topic")] * 4)
+    for name in ("ann", "bob"):
+        tried.send(Named("7", name), run=False)
+    tried.run()
+    tried.advance("5s")
+    assert [b"ann", b"bob"] == sorted(message.value or b"" for message in tried.messages("called"))
 
 
 def test_rows_of_a_window_are_read_as_the_sinks_schema() -> None:

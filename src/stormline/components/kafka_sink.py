@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -36,13 +37,15 @@ class Message(NamedTuple):
     headers: Mapping[str, str | bytes] = {}
 
 
-class _Waiting(NamedTuple):
-    """A record whose message is to be sent."""
+@dataclass(slots=True)
+class _Waiting:
+    """A record whose message is not confirmed."""
 
     held: Held
+    """The tuple that brought it last."""
     origin: Origin
     identity: list[tuple[str, bytes]]
-    """Headers by which a reader can tell what came twice."""
+    """Headers by which a reader can tell what came twice: first the `id`, if it has one."""
     record: Any
     attempt: int
 
@@ -83,6 +86,8 @@ class KafkaSink(Hosted, streamparse.Bolt):
         self._producing = Producing(host, create=False)
         self._dead = DeadLetters(host)
         self._queue: deque[_Waiting] = deque()
+        self._waiting: dict[bytes, _Waiting] = {}
+        """By `id`: what waits, in the queue or with the client."""
         self._status = Status(settled=True)
 
     def execute(self, tup: Tuple) -> None:
@@ -97,8 +102,24 @@ class KafkaSink(Hosted, streamparse.Bolt):
         held.waits = len(rows.offsets)
         for offset, record in zip(rows.offsets, rows.values, strict=True):
             origin = Origin(partition, offset)
-            self._queue.append(_Waiting(held, origin, self._identity(tup, lane, origin), record, attempt))
+            self._take(_Waiting(held, origin, self._identity(tup, lane, origin), record, attempt))
         self._send_on()
+
+    def _take(self, new: _Waiting) -> None:
+        """A record is to be written; once, however often it comes while Kafka takes nothing."""
+        if new.identity:
+            waiting = self._waiting.setdefault(new.identity[0][1], new)
+            if waiting.held is not new.held and waiting.record == new.record:
+                self._give_up(waiting.held)
+                waiting.held, waiting.attempt = new.held, new.attempt
+                return
+        self._queue.append(new)
+
+    def _give_up(self, held: Held) -> None:
+        """What it brought has come again, so it has failed; or its spout is gone. Not acked, as that one may live."""
+        if held.waits > 0:
+            held.waits = 0  # and what of it is confirmed later finds nothing to ack
+            self.host.fail(held.tup)
 
     def _identity(self, tup: Tuple, lane: str, origin: Origin) -> list[tuple[str, bytes]]:
         if origin.partition != NO_PARTITION:
@@ -115,13 +136,14 @@ class KafkaSink(Hosted, streamparse.Bolt):
                 message = self.message(waiting.record)
                 if message is None:
                     self._status.dropped += 1
-                    self._release(waiting.held)
+                    self._release(waiting)
                     continue
                 key, value, headers = _written(message)
             except Exception as error:  # whatever user code raises
                 self._status.broken += 1
+                self._forget(waiting)
                 broken = Broken(waiting.origin.offset, waiting.record, error)
-                settled = partial(self._release, waiting.held)
+                settled = partial(self._release, waiting)
                 component, partition = self.host.context.component, waiting.origin.partition
                 self._dead.set_aside(component, partition, broken, waiting.attempt, settled)
                 continue
@@ -138,11 +160,12 @@ class KafkaSink(Hosted, streamparse.Bolt):
             self._never_taken(waiting, refused)
         else:
             self._status.records_out += 1
-            self._release(waiting.held)
+            self._release(waiting)
         self._send_on()
 
     def _never_taken(self, waiting: _Waiting, refused: str) -> None:
         self._status.broken += 1
+        self._forget(waiting)
         self._dead.send(
             waiting.origin,
             key=None,
@@ -150,12 +173,19 @@ class KafkaSink(Hosted, streamparse.Bolt):
             reason=f"{self.host.context.component}: {refused}",
             error=None,
             attempts=waiting.attempt,
-            settled=lambda: self._release(waiting.held),
+            settled=partial(self._release, waiting),
         )
 
-    def _release(self, held: Held) -> None:
-        if held.release():
-            self.host.ack(held.tup)
+    def _release(self, waiting: _Waiting) -> None:
+        """It is taken care of."""
+        self._forget(waiting)
+        if waiting.held.release():
+            self.host.ack(waiting.held.tup)
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """It is no message any more, or is confirmed."""
+        if waiting.identity and self._waiting.get(waiting.identity[0][1]) is waiting:
+            del self._waiting[waiting.identity[0][1]]
 
     @property
     def due_ms(self) -> int | None:  # type: ignore[override]
