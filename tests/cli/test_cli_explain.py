@@ -7,13 +7,14 @@ import re
 from stormline.cli.explain import explained, missing
 from stormline.connectors.kafka import Place
 from stormline.connectors.progress import Progress
+from stormline.core.report import PartitionReport
 
 
 def held(blamed: dict[tuple[str, int], int]) -> list[str]:
     """Of two partitions that were begun five times at offset 10."""
     placed = [Place("t", number, 10, 0, 99) for number in (0, 1)]
     made = Progress({}, {}, {"t:id/0": 5, "t:id/1": 5}, blamed, [])
-    return [each.held or "" for each in explained(placed, made)]
+    return [each.held or "" for each in explained(placed, made, {})]
 
 
 def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
@@ -25,6 +26,31 @@ def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
     assert "t/0/12 was emitted alone 2 times" in first
     assert second == ""
     assert all("It is being narrowed down" in each for each in held({("t:id/0", 9): 2}))
+
+
+def test_where_a_sink_cannot_write_no_record_is_to_blame() -> None:
+    """
+    Whatever fails then waits for the sink; to pass it over would be of no use.
+    """
+    placed = [Place("t", 0, 10, 0, 99)]
+    for records, failures in ((1, 5), (1, 1), (20, 2)):
+        told = PartitionReport(
+            spout="s",
+            task=1,
+            at_ms=0,
+            frontier=10,
+            position=99,
+            log_end=99,
+            watermark_ms=None,
+            idle=False,
+            held_by=(10, 9 + records),
+            records=records,
+            failures=failures,
+        )
+        made = Progress({}, {"t:id/0": told}, {}, {}, [])
+        (waiting,) = explained(placed, made, {"alerts": "out"})
+        assert (waiting.held or "").endswith("timed out, as alerts cannot write to out, which does not exist")
+    assert "t/0/10 to 29, failed 2 times together" in (waiting.held or "")
 
 
 def test_a_topic_that_is_not_there_is_told_of_beside_those_that_are() -> None:

@@ -3,7 +3,7 @@ stays open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,8 +50,8 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
     """
     from stormline.cli import tables
     from stormline.cli.dlq import opened
-    from stormline.cli.run import topics
-    from stormline.connectors.kafka import places
+    from stormline.cli.run import missing_sinks, topics
+    from stormline.connectors.kafka import absent, places
     from stormline.connectors.progress import progress
     from stormline.connectors.redis import connect, halted, stored_graph
 
@@ -61,7 +61,8 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
         made = progress(client, app.loaded.app)
         read = topics(app.loaded)
         placed = places(app.brokers, app.loaded.app, read)
-        found = explained(placed, made)
+        unwritable = missing_sinks(app.loaded, app.brokers)
+        found = explained(placed, made, unwritable)
     if as_json:
         tables.tell_json({"app": app.loaded.app, "halted": why, "partitions": found, "passed over": made.skips})
         return
@@ -79,6 +80,8 @@ def explain(start: Path, name: str | None, env_name: str | None, as_json: bool) 
         click.echo(line)
     if found and (gone := missing(read, placed)):
         click.echo(f"\nNot on Kafka: {', '.join(gone)}")
+    for sink, topic in unwritable.items():
+        click.echo(f"\n{sink} cannot write to the topic {topic}: it {absent(app.brokers, topic)}")
 
 
 def missing(read: Iterable[Topics], placed: Iterable[Place]) -> list[str]:
@@ -86,21 +89,24 @@ def missing(read: Iterable[Topics], placed: Iterable[Place]) -> list[str]:
     return sorted({name for each in read for name in named(each)} - {place.topic for place in placed})
 
 
-def explained(placed: Sequence[Place], made: Progress) -> list[Explained]:
-    """What Kafka and Redis know of each partition, put together."""
+def explained(placed: Sequence[Place], made: Progress, missing_topics: Mapping[str, str]) -> list[Explained]:
+    """What Kafka and Redis know of each partition, put together. `missing_topics`: of sinks, by component."""
+    stuck = ", ".join(f"{sink} cannot write to {topic}, which does not exist" for sink, topic in missing_topics.items())
     names = [_name(place, made) for place in placed]
     guilty = [_guilty(place, name, made) for place, name in zip(placed, names, strict=True)]
     return [
-        _explained(place, name, made, own, elsewhere=any(guilty))
+        _explained(place, name, made, own, stuck, elsewhere=any(guilty))
         for place, name, own in zip(placed, names, guilty, strict=True)
     ]
 
 
-def _explained(place: Place, name: str, made: Progress, guilty: dict[int, int], *, elsewhere: bool) -> Explained:
+def _explained(
+    place: Place, name: str, made: Progress, guilty: dict[int, int], stuck: str, *, elsewhere: bool
+) -> Explained:
     told = made.standings.get(name)
     at = None if told is None else told.watermark_ms
     where = f"{place.topic}/{place.number}"
-    held = _dead_of(where, guilty) or _failed(where, place, told)
+    held = _dead_of(where, guilty) or _failed(where, place, told, stuck)
     if held is None and not elsewhere:  # what is known elsewhere is what this one's process dies of, too
         held = _begun(place, made.starts.get(name, 0))
     return Explained(where, place.committed, place.end, place.behind, at, held)
@@ -133,21 +139,23 @@ def _dead_of(where: str, guilty: dict[int, int]) -> str | None:
     )
 
 
-def _failed(where: str, place: Place, told: PartitionReport | None) -> str | None:
+def _failed(where: str, place: Place, told: PartitionReport | None, stuck: str) -> str | None:
     if told is None or told.held_by is None or told.frontier < (place.committed or 0):
         return None
     first, last = told.held_by
     if told.records > 1:
-        return (
-            f"{told.records} records, {where}/{first} to {last}, failed {_times(told.failures)} together: their "
-            "tuples timed out. Whatever takes them is slow, dies, or waits for something, which its log says"
-        )
+        what = f"{told.records} records, {where}/{first} to {last}, failed {_times(told.failures)} together"
+        why = "Whatever takes them is slow, dies, or waits for something, which its log says"
+        return f"{what}: their tuples timed out{f', as {stuck}' if stuck else f'. {why}'}"
+    what = f"{where}/{first} failed {_times(told.failures)}"
+    if stuck:
+        return f"{what}: its tuples timed out, as {stuck}"
     if told.failures >= ALONE_FROM_FAILURE:
         return (
-            f"{where}/{first} failed {told.failures} times alone: whatever takes it dies, or takes longer than the "
-            f"message time-out.\n`sparse dlq skip {where}/{first}` makes it a dead letter"
+            f"{what} alone: whatever takes it dies, or takes longer than the message time-out.\n"
+            f"`sparse dlq skip {where}/{first}` makes it a dead letter"
         )
-    return f"{where}/{first} failed {_times(told.failures)}"
+    return what
 
 
 def _begun(place: Place, starts: int) -> str | None:

@@ -155,6 +155,16 @@ def create_topics(env: config.Environment, loaded: Loaded, brokers: Brokers) -> 
         ensure_topic(brokers, topic, env.topics[topic])
 
 
+def missing_sinks(loaded: Loaded, brokers: Brokers) -> dict[str, str]:
+    """The sinks whose topic does not exist, with the topic. Raises ServerError."""
+    from stormline.components.kafka_sink import KafkaSink
+    from stormline.connectors.kafka import topic_names
+
+    specs = [spec for spec in loaded.topology.specs if issubclass(spec.component_cls, KafkaSink)]
+    there = topic_names(brokers) if specs else []
+    return {spec.name: spec.component_cls.topic for spec in specs if spec.component_cls.topic not in there}
+
+
 def _which(said: Options) -> str:
     """The options that mean the same app again, with a space before each."""
     given = (("-n", said.name), ("-e", said.env_name))

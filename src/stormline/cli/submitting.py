@@ -91,9 +91,10 @@ class Submission:
 
     def _ready_store(self, stack: ExitStack) -> Redis:
         """The app's Redis, durable and ready for this topology; Kafka has been asked, too."""
-        from stormline.cli.run import create_topics
+        from stormline.cli.run import create_topics, missing_sinks
         from stormline.cli.servers import found_here, probe_kafka, probe_redis
         from stormline.components.graph import version
+        from stormline.connectors.kafka import absent
         from stormline.connectors.redis import connect, require_durable, require_ready
 
         plan = self._plan
@@ -106,6 +107,8 @@ class Submission:
         if env.durability != "memory":
             require_durable(store, plan.env.redis or "")
         create_topics(env, plan.loaded, env.kafka)
+        for sink, topic in missing_sinks(plan.loaded, env.kafka).items():
+            self._tell(f"warning: {sink} cannot write to the topic {topic}: it {absent(env.kafka, topic)}")
         require_ready(store, plan.app, version(plan.loaded.topology), self._said.state)
         return store
 

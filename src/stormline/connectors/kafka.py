@@ -115,6 +115,14 @@ def partition_count(brokers: Brokers, topic: str, *, timeout_ms: int = TIMEOUT_M
         return len(admin.describe_topics([topic])[0]["partitions"])
 
 
+def absent(brokers: Brokers, topic: str) -> str:
+    """What a message says of a topic that a sink needs and nobody has created."""
+    return (
+        f"does not exist on Kafka at {brokers}; create it, or have the environment in config.json do so: "
+        f'"topics": {{"{topic}": {{"partitions": 1}}}}'
+    )
+
+
 def topic_names(brokers: Brokers, *, timeout_ms: int = TIMEOUT_MS) -> list[str]:
     """All topics that there are. Raises ServerError."""
     with _admin(brokers, "list the topics", timeout_ms) as admin:

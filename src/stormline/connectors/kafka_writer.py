@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from stormline.connectors.brokers import Brokers
-from stormline.connectors.kafka import ensure_topic, partition_count
+from stormline.connectors.kafka import absent, ensure_topic, partition_count
 from stormline.connectors.kafka_clients import KafkaFault, Producer, Unsendable, producer, reason
 from stormline.core.errors import ServerError
 from stormline.core.events import Unsent
@@ -124,10 +124,7 @@ class KafkaWriter:
             if partition_count(self._brokers, topic) is not None:
                 return
             self._missing[topic] = time.monotonic() + LOOK_AGAIN_S
-        raise ServerError(
-            f"it does not exist on Kafka at {self._brokers}; create it, or have the environment in config.json do so: "
-            f'"topics": {{"{topic}": {{"partitions": 1}}}}'
-        )
+        raise ServerError(f"it {absent(self._brokers, topic)}")
 
     def _answer(self, record: _Record, error: Exception | None) -> None:
         unsent = None
