@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -89,9 +89,20 @@ def _show_detail(detail: Detail) -> None:
 
 def _told(error: Error, *, whole: bool = False) -> str:
     place = f" on {error.host}:{error.port}" if error.host else ""
-    text = error.text.strip()
-    lines = text.splitlines() if whole else text.splitlines()[:1]
-    return f"error {tables.duration(time.time() - error.at_s)} ago{place}: " + "\n  ".join(lines)
+    lines = error.text.strip().splitlines()
+    told = lines if whole else [gist(lines)]
+    return f"error {tables.duration(time.time() - error.at_s)} ago{place}: " + "\n  ".join(told)
+
+
+def gist(lines: Sequence[str]) -> str:
+    """The line of an error that says what it was: where it holds a Python traceback, what was raised."""
+    raised, in_python = lines[0] if lines else "", False
+    for line in lines:
+        if "Traceback (most recent call last):" in line:
+            in_python = True
+        elif in_python and line.strip() and not line[0].isspace():
+            raised, in_python = line, False
+    return raised
 
 
 def _count(number: float | None) -> str:
