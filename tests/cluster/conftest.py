@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from stormline.embedded.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".stormline" / "jars"
+SECRET, PASSWORD = "PASSWORD_OF_A_TESTS_KAFKA", "correct-horse-7"
+"""The Supervisor's environment has it, and so have those of its workers."""
 
 
 def require_java_and_maven() -> None:
@@ -55,11 +58,13 @@ def settings() -> Settings:
 def started(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Cluster]:
     require_java_and_maven()
     cluster = Cluster(tmp_path_factory.mktemp("storm") / "cluster", JARS, settings)
-    try:
-        cluster.up()
-        yield cluster
-    finally:
-        cluster.down()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SECRET, PASSWORD)
+        try:
+            cluster.up()
+            yield cluster
+        finally:
+            cluster.down()
 
 
 @pytest.fixture
@@ -67,3 +72,11 @@ def cluster(started: Cluster) -> Cluster:
     """It is up when the test begins, whatever the one before has done to it."""
     started.up()
     return started
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A python3 that has no package at all."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return str(folder / "bin" / "python3")

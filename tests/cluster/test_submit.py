@@ -71,14 +71,6 @@ class Project:
         return process.returncode, said
 
 
-@pytest.fixture(scope="session")
-def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A python3 that has no package at all."""
-    folder = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    return str(folder / "bin" / "python3")
-
-
 @pytest.fixture
 def project(tmp_path: Path, cluster: Cluster, settings: Settings, bare_python: str) -> Iterator[Project]:
     """This repository's topologies, on workers that have a bare Python; nothing of the app is left behind."""

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from cluster.conftest import JARS, free_settings, require_java_and_maven
+from cluster.conftest import JARS, PASSWORD, free_settings, require_java_and_maven
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from stormline.cluster import jars, needs, parts
 from stormline.cluster.layout import Layout
 
-USER, PASSWORD = "ann", "correct-horse-7"
+USER = "ann"
 WAIT_S = 60.0
 
 
