@@ -270,7 +270,8 @@ class ConfluentConsumer:
     def _note(self, message: Any, error: Any) -> bool:
         """What came in the place of a record. True: it was damaged, and what comes behind it is not to be kept.
 
-        librdkafka would go on with the batch behind one whose checksum is wrong, so it is sent back.
+        librdkafka would go on with the batch behind one whose checksum is wrong, or at an offset that it takes from the
+        bytes behind it and that no log has; so it is sent back. Only where this stands is an offset lost.
         """
         address = Address(message.topic(), message.partition())
         code = error.code()
@@ -278,9 +279,9 @@ class ConfluentConsumer:
             end = message.offset()
             self._positions[address] = max(end, self._positions[address])
             self._log_ends[address] = end
-        elif code in _LOST:
+        elif code in _LOST and message.offset() == self._positions.get(address):
             self._faults.append(OutOfRange([address]))
-        elif code in _DAMAGED and address in self._positions:
+        elif code in _LOST | _DAMAGED and address in self._positions:
             # To seek is refused while librdkafka is busy with the partition.
             self._consumer.incremental_unassign([TopicPartition(*address)])
             self._consumer.incremental_assign([TopicPartition(*address, self._positions[address])])
