@@ -30,7 +30,8 @@ class Reading:
             on_event=self.inbox.events.append,
             post=self.inbox.post,
         )
-        standings = self.inbox.next(Assigned).standings
+        self.assigned = self.inbox.next(Assigned)
+        standings = self.assigned.standings
         (self.name,) = (each.partition for each in standings if each.number == 0)
         self.reader.start({each.partition: each.beginning if at is None else at for each in standings})
         self._want()
