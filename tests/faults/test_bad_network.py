@@ -174,7 +174,9 @@ def test_apache_kafka_that_is_killed_ten_times_changes_no_result(tmp_path: Path,
         for client, topic in topics.items()
     }
     runs = {
-        client: project.start("run", "--rate", str(SLOW_RATE), output=(tmp_path / f"{client}.txt").open("w"))
+        client: project.start(
+            "run", "--inline", "--rate", str(SLOW_RATE), output=(tmp_path / f"{client}.txt").open("w")
+        )
         for client, project in projects.items()
     }
     try:
