@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -40,14 +41,14 @@ class Project:
         assert before in path.read_text()
         path.write_text(path.read_text().replace(before, after))
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """`sparse ARGS` in a process group of its own, its output a pipe."""
+    def start(self, *args: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+        """`sparse ARGS` in a process group of its own."""
         return subprocess.Popen(
             self._command(args),
             cwd=self.root,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

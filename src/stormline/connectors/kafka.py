@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
@@ -39,7 +39,9 @@ ANSWER_MS = 10_000
 CLOSE_MS = 1_000
 CONNECT_MS = 10_000
 POLL_S = 0.05
+ASK_AGAIN_S = 0.2
 FIRST_ASKED_AFTER_MS = 10
+_Answer = TypeVar("_Answer")
 REPLAYED = "replayed"
 """The header of a record that was sent again by `sparse dlq replay`: the origin it had first."""
 FED = {"retention.ms": "-1"}
@@ -98,7 +100,8 @@ def ensure_topic(
 
     One that exists keeps its number of partitions and its `configs`. Raises ServerError.
     """
-    with _admin(brokers, f"create topic {topic}", timeout_ms) as admin:
+
+    def create(admin: Any) -> int:
         if topic not in admin.list_topics():
             with suppress(TopicAlreadyExistsError):  # someone else was faster
                 wanted = {"num_partitions": partitions, "configs": dict(configs or {})}
@@ -106,13 +109,18 @@ def ensure_topic(
             admin.wait_for_topics([topic], timeout_ms=timeout_ms)
         return len(admin.describe_topics([topic])[0]["partitions"])
 
+    return _asked(brokers, f"create topic {topic}", timeout_ms, create)
+
 
 def partition_count(brokers: Brokers, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> int | None:
     """How many partitions the topic has; None if it does not exist. Raises ServerError."""
-    with _admin(brokers, f"look for topic {topic}", timeout_ms) as admin:
+
+    def count(admin: Any) -> int | None:
         if topic not in admin.list_topics():
             return None
         return len(admin.describe_topics([topic])[0]["partitions"])
+
+    return _asked(brokers, f"look for topic {topic}", timeout_ms, count)
 
 
 def absent(brokers: Brokers, topic: str) -> str:
@@ -125,23 +133,26 @@ def absent(brokers: Brokers, topic: str) -> str:
 
 def topic_names(brokers: Brokers, *, timeout_ms: int = TIMEOUT_MS) -> list[str]:
     """All topics that there are. Raises ServerError."""
-    with _admin(brokers, "list the topics", timeout_ms) as admin:
-        return list(admin.list_topics())
+    return _asked(brokers, "list the topics", timeout_ms, lambda admin: list(admin.list_topics()))
 
 
 def delete_topic(brokers: Brokers, topic: str, *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Delete the topic, if it exists, with all its records, and wait until it is gone. Raises ServerError."""
-    with _admin(brokers, f"delete topic {topic}", timeout_ms) as admin:
+
+    def delete(admin: Any) -> None:
         try:
             admin.delete_topics([topic], timeout_ms=timeout_ms)
         except UnknownTopicOrPartitionError:
             return
         _wait(lambda: topic not in admin.list_topics(), timeout_ms, f"topic {topic} is still there")
 
+    _asked(brokers, f"delete topic {topic}", timeout_ms, delete)
+
 
 def reset_group(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> None:
     """Forget the offsets that the group has committed for these topics. Raises ServerError."""
-    with _admin(brokers, f"reset the offsets of group {group}", timeout_ms) as admin:
+
+    def reset(admin: Any) -> None:
         try:
             committed = admin.list_group_offsets({group: None})[group]
             ours = [partition for partition in committed if reads(topics, partition.topic)]
@@ -153,6 +164,8 @@ def reset_group(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeo
         }
         if refused:
             raise ServerError(f"Kafka did not reset the offsets of group {group}: {', '.join(sorted(refused))}")
+
+    _asked(brokers, f"reset the offsets of group {group}", timeout_ms, reset)
 
 
 class Place(NamedTuple):
@@ -172,7 +185,8 @@ class Place(NamedTuple):
 
 def places(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms: int = TIMEOUT_MS) -> list[Place]:
     """By topic and number; a topic that does not exist has no partitions. Raises ServerError."""
-    with _admin(brokers, f"ask how far group {group} is", timeout_ms) as admin:
+
+    def stand(admin: Any) -> list[Place]:
         wanted = sorted(name for name in admin.list_topics() if reads(topics, name))
         partitions = sorted(
             TopicPartition(topic["name"], each["partition_index"])
@@ -197,6 +211,8 @@ def places(brokers: Brokers, group: str, topics: Sequence[Topics], *, timeout_ms
             )
             for each in partitions
         ]
+
+    return _asked(brokers, f"ask how far group {group} is", timeout_ms, stand)
 
 
 @contextmanager
@@ -225,23 +241,31 @@ def looking(brokers: Brokers, what: str) -> Iterator[Any]:
         maker.close()
 
 
-@contextmanager
-def _admin(brokers: Brokers, purpose: str, timeout_ms: int) -> Iterator[Any]:
-    """An admin client for one call; its errors become ServerError."""
-    maker = ClientMaker()
-    try:
+def _asked(brokers: Brokers, purpose: str, timeout_ms: int, question: Callable[[Any], _Answer]) -> _Answer:
+    """What `question` gets from an admin client; its errors become ServerError.
+
+    It is asked again, of a new client, where a connection breaks, or while a Kafka that has just begun has no
+    coordinator or no leader yet: the client itself does so in a few cases only.
+    """
+    deadline = time.monotonic() + timeout_ms / 1000
+    while True:
+        maker = ClientMaker()
         try:
-            admin = KafkaAdminClient(
-                **client_settings(brokers), bootstrap_timeout_ms=min(timeout_ms, CONNECT_MS), kafka_client=maker
-            )
-        except KafkaTimeoutError as error:
-            raise ServerError(f"could not {purpose}: {unreachable(brokers)}", retriable=True) from error
-        yield admin
-    except KafkaError as error:
-        retriable = isinstance(error, RetriableError)
-        raise ServerError(f"could not {purpose} on Kafka at {brokers}: {reason(error)}", retriable=retriable) from error
-    finally:
-        maker.close()
+            try:
+                admin = KafkaAdminClient(
+                    **client_settings(brokers), bootstrap_timeout_ms=min(timeout_ms, CONNECT_MS), kafka_client=maker
+                )
+            except KafkaTimeoutError as error:
+                raise ServerError(f"could not {purpose}: {unreachable(brokers)}", retriable=True) from error
+            return question(admin)
+        except KafkaError as error:
+            retriable = isinstance(error, RetriableError)
+            if not retriable or time.monotonic() > deadline:
+                told = f"could not {purpose} on Kafka at {brokers}: {reason(error)}"
+                raise ServerError(told, retriable=retriable) from error
+        finally:
+            maker.close()
+        time.sleep(ASK_AGAIN_S)
 
 
 def _wait(done: Callable[[], bool], timeout_ms: int, otherwise: str) -> None:

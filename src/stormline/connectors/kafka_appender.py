@@ -4,6 +4,9 @@ kafka-python's producer spends about ten times as long on a record as it takes t
 makes a future of each. A feed needs an answer for each batch only. The rules are those of the idempotent producer
 (KIP-98): a producer id from the broker, a sequence number for each partition, one request in flight for each partition,
 and the same bytes again until an answer comes, so that the broker knows a batch it already has.
+
+Apache Kafka forgets a producer a day after the timestamps of its records, which for historic ones is at its next start.
+So before a batch is sent again, the log is asked whether it is there.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.admin import OffsetSpec
 from kafka.errors import (
     Cancelled,
     DuplicateSequenceNumberError,
@@ -25,6 +29,7 @@ from kafka.errors import (
     for_code,
 )
 from kafka.net import KafkaConnectionManager, NetworkSelector
+from kafka.protocol.consumer import ListOffsetsRequest
 from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
 
 from stormline.connectors.brokers import Brokers
@@ -74,7 +79,9 @@ class Appender:
             base_sequence=self._sequences[partition],
         )
         self._confirm(partition)
-        self._pending[partition] = self._manager.call_soon(self._produce, partition, batch, self.ends[partition])
+        self._pending[partition] = self._manager.call_soon(
+            self._produce, partition, batch, self.ends[partition], len(records)
+        )
         self._sequences[partition] = (self._sequences[partition] + len(records)) & 0x7FFFFFFF
         self.ends[partition] += len(records)
 
@@ -123,10 +130,14 @@ class Appender:
                 raise error()
             await self._net.sleep(RETRY_S)
 
-    async def _produce(self, partition: int, batch: bytes, expected: int) -> None:
+    async def _produce(self, partition: int, batch: bytes, expected: int, count: int) -> None:
         """Send the batch until the broker has it."""
+        is_sent = False
         while not self._closed:
             try:
+                if is_sent and await self._log_end(partition) == expected + count:
+                    return
+                is_sent = True
                 offset = await self._send(partition, batch)
             except RetriableError:
                 with suppress(RetriableError):
@@ -143,9 +154,6 @@ class Appender:
 
     async def _send(self, partition: int, batch: bytes) -> int | None:
         """The offset of the first record; None if the broker had the batch already and does not know where."""
-        leader = self._manager.cluster.leader_for_partition(TopicPartition(self._topic, partition))
-        if leader in (None, -1):
-            raise LeaderNotAvailableError(f"{self._topic}/{partition}")
         topic_data = ProduceRequest.TopicProduceData
         data = topic_data(
             name=self._topic,
@@ -154,7 +162,7 @@ class Appender:
         request = ProduceRequest(
             transactional_id=None, acks=-1, timeout_ms=REQUEST_MS, topic_data=[data], min_version=3, max_version=9
         )
-        response = await self._manager.send(request, node_id=leader, request_timeout_ms=REQUEST_MS)
+        response = await self._ask_leader(partition, request)
         answer = response.responses[0].partition_responses[0]
         error = for_code(answer.error_code)
         if error is DuplicateSequenceNumberError:
@@ -162,3 +170,21 @@ class Appender:
         if error is not NoError:
             raise error(answer.error_message or f"partition {partition}")
         return int(answer.base_offset)
+
+    async def _log_end(self, partition: int) -> int:
+        """A leader that has just begun answers only once it knows where the one before it has ended (KIP-207)."""
+        topic = ListOffsetsRequest.ListOffsetsTopic
+        row = topic.ListOffsetsPartition(partition_index=partition, timestamp=OffsetSpec.LATEST)
+        request = ListOffsetsRequest(topics=[topic(name=self._topic, partitions=[row])], min_version=2, max_version=7)
+        response = await self._ask_leader(partition, request)
+        answer = response.topics[0].partitions[0]
+        error = for_code(answer.error_code)
+        if error is not NoError:
+            raise error(f"partition {partition}")
+        return int(answer.offset)
+
+    async def _ask_leader(self, partition: int, request: Any) -> Any:
+        leader = self._manager.cluster.leader_for_partition(TopicPartition(self._topic, partition))
+        if leader in (None, -1):
+            raise LeaderNotAvailableError(f"{self._topic}/{partition}")
+        return await self._manager.send(request, node_id=leader, request_timeout_ms=REQUEST_MS)

@@ -1,26 +1,23 @@
 """The consumer by confluent-kafka (librdkafka).
 
-librdkafka fetches ahead on its own threads, into one queue for all partitions. Questions and commits go through its
-administrative client: there they have answers that need not be waited for, where those of a consumer stand in line
-behind the records. To pause a partition throws away what librdkafka has fetched of it, so that is done only when
-enough of it waits here.
+librdkafka fetches ahead on its own threads, into one queue for all partitions. Questions go through its administrative
+client, where they have answers that need not be waited for; commits through a consumer of their own. To pause a
+partition throws away what librdkafka has fetched of it, so that is done only when enough of it waits here.
 """
 
 from __future__ import annotations
 
-import queue
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -102,7 +99,12 @@ class ConfluentConsumer:
         self._paused: set[Address] = set()
         self._faults: deque[KafkaFault] = deque()
         """Of the consumer, still to be raised."""
-        self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # Of its own: in the queue of the other one answers would stand in line behind the records. Not by the
+        # administrative client: that aborts the process where a connection breaks meanwhile (librdkafka issue 4605).
+        self._committer = Consumer(
+            {**self._settings, "group.id": group, "enable.auto.commit": False, "on_commit": self._on_commit}
+        )
+        self._commit: _Commit | None = None
         self._topics: dict[str, tuple[float, Topic | None]] = {}
         """What is known, and since when."""
 
@@ -179,34 +181,33 @@ class ConfluentConsumer:
         return kept[0].offset() if kept else self._positions[address], self._log_ends.get(address)
 
     def commit(self, offsets: Mapping[Address, int], done: Callable[[KafkaFault | None], None]) -> None:
-        asked = ConsumerGroupTopicPartitions(
-            self._group, [TopicPartition(*each, offset) for each, offset in offsets.items()]
-        )
-        answers = self._admin.alter_consumer_group_offsets([asked], request_timeout=ANSWER_MS / 1000)
-        answers[self._group].add_done_callback(lambda answer: self._answers.put(partial(self._tell, answer, done)))
+        theirs = [TopicPartition(*each, offset) for each, offset in offsets.items()]
+        try:
+            self._committer.commit(offsets=theirs, asynchronous=True)
+        except KafkaException as error:
+            raise fault(error) from error
+        self._commit = _Commit(dict(offsets), done, time.monotonic() + ANSWER_MS / 1000)
 
     def close(self) -> None:
         self._consumer.close()
+        self._committer.close()
 
     def _serve(self, timeout_ms: int) -> None:
-        """Answers to commits, which come on a thread of librdkafka's."""
-        try:
-            while True:
-                self._answers.get(timeout_ms > 0, timeout_ms / 1000)()
-                timeout_ms = 0
-        except queue.Empty:
-            return
+        """Answers to commits: librdkafka calls `_on_commit` here."""
+        self._committer.poll(timeout_ms / 1000)
+        if self._commit is not None and time.monotonic() > self._commit.until_s:
+            self._answered(Unanswered())
 
-    def _tell(self, answer: Future[Any], done: Callable[[KafkaFault | None], None]) -> None:
-        try:
-            list(_sound(result(answer, 0).topic_partitions))
-        except KafkaFault as fault:
-            if isinstance(fault, Unanswered):
-                # After the restart of a broker this client may wait for its group's coordinator for ever.
-                self._admin = AdminClient(self._settings)
-            done(fault)
-        else:
-            done(None)
+    def _on_commit(self, error: Any, theirs: Sequence[Any]) -> None:
+        if self._commit is None or {_address(each): each.offset for each in theirs} != self._commit.offsets:
+            return  # it came too late, and has been sent again since
+        wrong = error or next((each.error for each in theirs if each.error is not None), None)
+        self._answered(None if wrong is None else fault_of(wrong))
+
+    def _answered(self, fault: KafkaFault | None) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            commit.done(fault)
 
     def _take(self) -> dict[Address, list[Columns]]:
         """All that is kept of partitions that are not held."""
@@ -270,7 +271,8 @@ class ConfluentConsumer:
     def _note(self, message: Any, error: Any) -> bool:
         """What came in the place of a record. True: it was damaged, and what comes behind it is not to be kept.
 
-        librdkafka would go on with the batch behind one whose checksum is wrong, so it is sent back.
+        librdkafka would go on with the batch behind one whose checksum is wrong, or at an offset that it takes from the
+        bytes behind it and that no log has; so it is sent back. Only where this stands is an offset lost.
         """
         address = Address(message.topic(), message.partition())
         code = error.code()
@@ -278,9 +280,9 @@ class ConfluentConsumer:
             end = message.offset()
             self._positions[address] = max(end, self._positions[address])
             self._log_ends[address] = end
-        elif code in _LOST:
+        elif code in _LOST and message.offset() == self._positions.get(address):
             self._faults.append(OutOfRange([address]))
-        elif code in _DAMAGED and address in self._positions:
+        elif code in _LOST | _DAMAGED and address in self._positions:
             # To seek is refused while librdkafka is busy with the partition.
             self._consumer.incremental_unassign([TopicPartition(*address)])
             self._consumer.incremental_assign([TopicPartition(*address, self._positions[address])])
@@ -297,6 +299,14 @@ class ConfluentConsumer:
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=timeout_ms / 1000
         )
         return {_address(theirs): result(answer, timeout_ms).offset for theirs, answer in answers.items()}
+
+
+class _Commit(NamedTuple):
+    """One that is not answered yet."""
+
+    offsets: Mapping[Address, int]
+    done: Callable[[KafkaFault | None], None]
+    until_s: float
 
 
 class _Run:

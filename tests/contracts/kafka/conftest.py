@@ -26,7 +26,7 @@ def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[ApacheKa
         started = beside.submit(ApacheKafka, tmp_path_factory.mktemp("apache"))
         yield started
         if started.exception() is None:
-            started.result().end()
+            started.result().kill()
 
 
 @pytest.fixture(scope="session", params=["embedded", "apache"])

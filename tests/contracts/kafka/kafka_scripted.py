@@ -11,14 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 from tests.contracts.kafka.kafka_wire import filled, schema
 
-PRODUCE, FETCH, METADATA, OFFSET_COMMIT, FIND_COORDINATOR = 0, 1, 3, 8, 10
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, FIND_COORDINATOR, CREATE_TOPICS = 0, 1, 2, 3, 8, 10, 19
 _NAMES = {PRODUCE: "Produce", FETCH: "Fetch", METADATA: "Metadata", OFFSET_COMMIT: "OffsetCommit"}
 _NAMES |= {FIND_COORDINATOR: "FindCoordinator"}
 
 
 class Act(NamedTuple):
     """What happens to the next request of this kind: "lose" its answer with the connection, after the server has done
-    it; or answer with this error code in each partition, and the server never hears of it."""
+    it; or answer with this error code, in each partition or for each coordinator, and the server never hears of it."""
 
     api_key: int
     what: Literal["lose"] | int
@@ -49,13 +49,17 @@ class Scripted:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._open += [client, server]
-                threading.Thread(target=self._converse, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        self._open.append(client)
+        with suppress(OSError), client, socket.create_connection(self._server) as server:
+            self._open.append(server)
+            self._converse(client, server)
 
     def _converse(self, client: socket.socket, server: socket.socket) -> None:
         """One request at a time: the next one is read when the last one is answered."""
-        with suppress(OSError, EOFError), client, server:
+        with suppress(EOFError):
             requests, answers = client.makefile("rb"), server.makefile("rb")
             while True:
                 frame = _frame(requests)
@@ -108,7 +112,7 @@ def _request(frame: bytes) -> Any:
 
 
 def _refused(frame: bytes, code: int) -> bytes:
-    """The framed answer to a request: this error in every partition that it names."""
+    """The framed answer to a request: this error in all that it names."""
     api_key, version, correlation_id = struct.unpack_from(">hhi", frame)
     request = _request(frame)
     if api_key == PRODUCE:
@@ -125,6 +129,9 @@ def _refused(frame: bytes, code: int) -> bytes:
             ]} for topic in request.topics
         ]  # fmt: skip
         body = {"topics": rows}
+    elif api_key == FIND_COORDINATOR:
+        row = {"error_code": code, "node_id": -1, "host": "", "port": -1}
+        body = {"coordinators": [row | {"key": key} for key in request.coordinator_keys]} if version >= 4 else row
     else:
         rows = [
             {"topic": topic.topic, "partitions": [

@@ -71,20 +71,31 @@ class ApacheKafka:
             properties.write("transaction.state.log.num.partitions=1\n")
             # The shortest session of a member, 6 s by default.
             properties.write("group.min.session.timeout.ms=100\n")
-            # How often is looked for old segments, 5 minutes by default.
+            # How often is looked for old segments, 5 minutes by default; and for what to compact, 15 s.
             properties.write("log.retention.check.interval.ms=300\nlog.initial.task.delay.ms=300\n")
+            properties.write("log.cleaner.backoff.ms=100\n")
+            # So long a killed broker counts as alive, and may not come back. 9 s by default.
+            properties.write("broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n")
         subprocess.run(
             parts.format_command(self._layout, java_home), check=True, capture_output=True, timeout=WAIT_S * 3
         )
         (self._part,) = (part for part in parts.all_of(self._layout, java_home) if part.title == "Kafka")
         self._log = self._layout.logs / "kafka.log"
+        self.port = settings.kafka_port
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """On its port and its data; does not wait for it."""
         environment = os.environ | {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}  # its life is short
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                self._part.command, stdout=output, stderr=subprocess.STDOUT, cwd=directory, env=environment
+                self._part.command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._layout.directory,
+                env=environment,
             )
-        self.port = settings.kafka_port
-        self.bootstrap = f"127.0.0.1:{self.port}"
 
     def wait(self) -> None:
         """Until it answers."""
@@ -95,7 +106,7 @@ class ApacheKafka:
                 raise AssertionError(self._log.read_text())
             assert time.monotonic() < deadline, self._log.read_text()
 
-    def end(self) -> None:
-        """At once: nothing of it is needed any more."""
+    def kill(self) -> None:
+        """SIGKILL."""
         self.process.kill()
         self.process.wait(WAIT_S)

@@ -9,6 +9,7 @@ import pytest
 from connectors.kafka_connector_parts import Inbox
 
 from stormline.connectors.brokers import CLIENTS, Brokers
+from stormline.connectors.kafka import Place, ensure_topic, places, reset_group
 from stormline.connectors.kafka_appender import Appender
 from stormline.connectors.kafka_writer import KafkaWriter
 from stormline.core.events import Committed
@@ -16,10 +17,20 @@ from tests.contracts.kafka.client_confluent import Confluent
 from tests.contracts.kafka.client_kafka_python import KafkaPython
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_reading import Reading
-from tests.contracts.kafka.kafka_scripted import FETCH, OFFSET_COMMIT, PRODUCE, Act, Scripted
+from tests.contracts.kafka.kafka_scripted import (
+    CREATE_TOPICS,
+    FETCH,
+    FIND_COORDINATOR,
+    LIST_OFFSETS,
+    METADATA,
+    OFFSET_COMMIT,
+    PRODUCE,
+    Act,
+    Scripted,
+)
 
 pytestmark = pytest.mark.timeout(60)
-LOADING, NOT_COORDINATOR, NOT_LEADER = 14, 16, 6
+LOADING, NO_COORDINATOR, NOT_COORDINATOR, NOT_LEADER = 14, 15, 16, 6
 PRODUCE_ACTS = [Act(PRODUCE, "lose"), Act(PRODUCE, NOT_LEADER)]
 
 
@@ -123,3 +134,45 @@ def test_our_reader_commits_in_the_end(
     committed = either.committed(f"group-of-{topic}", topic)
     assert committed is not None
     assert committed[0] == 3
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        Act(FIND_COORDINATOR, NO_COORDINATOR),
+        *(Act(each, "lose") for each in (FIND_COORDINATOR, METADATA, LIST_OFFSETS)),
+    ],
+    ids=lambda act: f"{act.api_key}-{act.what}",
+)
+def test_how_far_a_group_is_is_asked_again(scripted: Scripted, either: Client, topic: str, act: Act) -> None:
+    """While a new Kafka has no coordinator yet, and where a connection breaks."""
+    either.send(topic, [Sent(b"x")] * 5)
+    either.commit(f"group-of-{topic}", topic, 3, "")
+    scripted.script = [act]
+
+    found = places(Brokers(scripted.bootstrap), f"group-of-{topic}", [topic])
+
+    assert scripted.done == [act]
+    assert found == [Place(topic, 0, 3, 0, 5), Place(topic, 1, None, 0, 0)]
+
+
+@pytest.mark.parametrize("what", ["lose", NO_COORDINATOR])
+def test_the_offsets_of_a_group_are_forgotten_in_the_end(
+    scripted: Scripted, either: Client, topic: str, what: int
+) -> None:
+    """`--fresh` meets a Kafka that has no coordinator yet, or a connection that breaks."""
+    either.commit(f"group-of-{topic}", topic, 0, "")
+    scripted.script = [act := Act(FIND_COORDINATOR, what)]
+
+    reset_group(Brokers(scripted.bootstrap), f"group-of-{topic}", [topic])
+
+    assert scripted.done == [act]
+    assert either.committed(f"group-of-{topic}", topic) is None
+
+
+def test_a_topic_is_created_though_the_answer_is_lost(scripted: Scripted, topic: str) -> None:
+    """It is there already when it is asked for again; that is no error."""
+    scripted.script = [act := Act(CREATE_TOPICS, "lose")]
+
+    assert ensure_topic(Brokers(scripted.bootstrap), f"{topic}-made", 3) == 3
+    assert scripted.done == [act]
