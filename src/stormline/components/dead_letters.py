@@ -53,6 +53,8 @@ class DeadLetters:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._producing = Producing(host, create=True)
+        self._settled: dict[object, list[Callable[[], None]]] = {}
+        """What waits for each letter that is not confirmed, by what makes it the same letter."""
         self.count = 0
         self.waiting = 0
 
@@ -71,8 +73,12 @@ class DeadLetters:
         """Send a record and call `settled` once it is safe. `value`: the bytes from Kafka, or the decoded record.
         `component`: who could not take it; None: the one whose task this is."""
         component = component or self._host.context.component
-        topic = origin.partition.rpartition("/")[0].partition(":")[0] or component
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
+        same: object = object() if origin.partition == NO_PARTITION else (component, origin, raw)
+        if same in self._settled:  # its tuple has timed out, and came again
+            self._settled[same].append(settled)
+            return
+        topic = origin.partition.rpartition("/")[0].partition(":")[0] or component
         headers = [
             ("component", component.encode()),
             ("reason", reason.encode()),
@@ -82,7 +88,8 @@ class DeadLetters:
             ("app", str(self._host.context.conf["stormline.app"]).encode()),
         ]
         self.waiting += 1
-        self._send(_Letter(f"{topic}{DEAD}", key or str(origin).encode(), raw, headers, CUTS), settled)
+        self._settled[same] = [settled]
+        self._send(_Letter(f"{topic}{DEAD}", key or str(origin).encode(), raw, headers, CUTS), same)
 
     def set_aside(
         self, component: str, partition: str, broken: Broken, attempt: int, settled: Callable[[], None]
@@ -111,23 +118,24 @@ class DeadLetters:
             settled=lambda: self._host.ack(tup),
         )
 
-    def _send(self, letter: _Letter, settled: Callable[[], None]) -> None:
+    def _send(self, letter: _Letter, same: object) -> None:
         self._producing.send(
             letter.topic,
             key=letter.key,
             value=letter.value,
             headers=letter.headers,
-            done=partial(self._done, letter, settled),
+            done=partial(self._done, letter, same),
             insist=not letter.cuts,
         )
 
-    def _done(self, letter: _Letter, settled: Callable[[], None], refused: str | None) -> None:
+    def _done(self, letter: _Letter, same: object, refused: str | None) -> None:
         if refused is None:
             self.count += 1
             self.waiting -= 1
-            settled()
+            for settled in self._settled.pop(same):
+                settled()
         else:
-            self._send(letter.cut(refused), settled)
+            self._send(letter.cut(refused), same)
 
     @property
     def trouble(self) -> str | None:
