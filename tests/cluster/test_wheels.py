@@ -71,6 +71,24 @@ def test_wheels_are_fetched_once_and_again_when_a_line_changes(
         gathered([*index, "plain==1.0", "fast"], tmp_path)
 
 
+def test_of_two_that_fetch_the_same_the_slower_one_leaves_what_the_faster_one_made(
+    index: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That one may be putting it into its JAR."""
+    pip, folders = wheels._pip, []
+
+    def while_another(*arguments: object) -> None:
+        monkeypatch.setattr(wheels, "_pip", pip)
+        folders.append(gathered(index, tmp_path)[0].folder)
+        (folders[0] / "used").touch()
+        pip(*arguments)
+
+    monkeypatch.setattr(wheels, "_pip", while_another)
+    found, _ = gathered(index, tmp_path)
+    assert [found.folder] == folders
+    assert (folders[0] / "used").exists()
+
+
 def test_pure_wheels_are_for_any_worker(index: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The launcher has nothing to check."""
 

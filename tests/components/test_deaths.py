@@ -163,7 +163,7 @@ def careful(tried: Any) -> None:
     """Ten records and a broken one in their midst, one by one: so often was the partition begun before."""
     for n in (*range(5), BROKEN, *range(6, 10)):
         tried.send({"n": n}, run=False)
-    tried.store.starts["t/0"] = 7
+    tried.store.starts |= dict.fromkeys(("t/0", "t/1")[: len(tried.log.topics["t"])], 7)
     tried.log.max_bytes = 1  # the broken one's dead letter is not written: it stays
     tried.crash()
     tried.advance("30s")
@@ -224,6 +224,24 @@ def test_what_goes_carefully_does_not_wait_until_the_others_have_nothing_more() 
     tried.crash()
     assert 5_256 == len(tried.seen)
     assert tried.seen.index(1_255) < 2_000
+
+
+def test_once_an_operator_has_named_the_cause_the_rest_goes_its_usual_way() -> None:
+    """
+    Of all partitions of the app, though only one of them held the record.
+    """
+    tried = driver(partitions=2)
+    for n in range(300):
+        tried.send({"n": 1_000 + n}, partition=1, run=False, time_ms=1)
+    careful(tried)
+    named, ask = [], tried.store.ask
+    tried.store.ask = lambda request: named.append(request) or ask(request)
+    tried.store.skips.add("t/0/5")
+    tried.advance("90s")
+    tried.log.max_bytes = 1_000
+    tried.advance("60s")
+    assert {"t/0": 10, "t/1": 300} == tried.committed
+    assert [] == [each for each in named if isinstance(each, Try) and each.partition == "t/1"]
 
 
 def test_an_orderly_end_blames_nobody() -> None:

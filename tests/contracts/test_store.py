@@ -390,12 +390,15 @@ def test_a_record_that_was_out_alone_when_its_run_ended_is_to_blame_in_the_next(
 
 def test_where_partitions_stand_and_what_is_passed_over_is_read_back(url: str, on_redis: Ask) -> None:
     """
-    The report of a partition; and a record is passed over once, however often that is said.
+    The report of a partition; and a record is passed over once, however often that is said. Starts are counted anew.
     """
     on_redis(Report({"t:x/0": report.encode(STANDING)}))
     on_redis(Mark({"t:x/0": 8}, {}))
+    on_redis(Enter("spout", 1, {}, ("t:x/0",), ("t:x/0",)))
     with connect(url) as client:
+        assert {"t:x/0": 1} == progress(client, "app").starts
         assert pass_over(client, "app", "t/0/7")
+        assert {} == progress(client, "app").starts
         assert not pass_over(client, "app", "t/0/7")
         found = progress(client, "app")
     assert ({"t:x/0": 8}, {"t:x/0": STANDING}, ["t/0/7"]) == (found.commits, found.standings, found.skips)

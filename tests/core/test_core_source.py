@@ -418,9 +418,9 @@ def test_a_careful_batch_stays_the_only_one_until_all_its_pieces_are_done() -> N
     assert [*range(3), *range(4, 25)] == sorted(offset for piece in pieces for offset in piece.records.offsets)
     for piece in pieces:
         assert made.to_try is None
-        assert made.is_trying
+        assert made.care.is_busy
         made.ack(piece.message_id)
-    assert not made.is_trying
+    assert not made.care.is_busy
     assert ("p", 25, 25) == made.to_try
 
 
@@ -432,13 +432,13 @@ def test_what_was_granted_and_has_not_gone_can_be_taken_back() -> None:
     made.assign("p", 0, 10, 0, 9)
     take(made, 0)
     made.tried("p", 0, 1)
-    made.withdraw()
+    made.care.withdraw()
     assert made.next(0) is None
-    assert not made.is_trying
+    assert not made.care.is_busy
     made.tried("p", 0, 1)
     emit(made)
-    made.withdraw()
-    assert made.is_trying
+    made.care.withdraw()
+    assert made.care.is_busy
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=8), st.randoms(use_true_random=False))

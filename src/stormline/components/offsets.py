@@ -46,6 +46,8 @@ class Offsets:
         """Partition -> what Kafka knows."""
         self._committing: dict[str, int] | None = None
         self._starts: dict[str, int] = {}
+        self._passed: frozenset[str] = frozenset()
+        """The records that an operator wants to be passed over, as far as they are known here."""
         self._failed = 0
         self._asking_to_try = False
         self._try_again_ms: int | None = None
@@ -81,6 +83,7 @@ class Offsets:
             self._known.update(committed)
             self._starts.update(reply.starts)
             then(reply.starts)
+            self._passed = reply.skips
             self._pass_over(reply.skips)
         elif isinstance(reply, Refused):
             self._halt(reply.why)
@@ -123,7 +126,9 @@ class Offsets:
         if isinstance(reply, Refused):
             self._halt(reply.why)
             return
-        if isinstance(skips, Skipping):
+        if isinstance(skips, Skipping) and skips.records - self._passed:
+            self._passed = skips.records
+            self._source.care.end()  # an operator knows the cause, and it is out of the way
             self._pass_over(skips.records)
         if not isinstance(reply, Applied) or not frontiers:
             self._committing = None
@@ -154,11 +159,11 @@ class Offsets:
     def try_next(self, *, active: bool) -> None:
         """Let the store know which records are emitted carefully next, if any; then they may go."""
         if not active:
-            self._source.withdraw()
+            self._source.care.withdraw()
         wanted = self._source.to_try if active else None
         if self.halted or self._asking_to_try or self._try_again_ms is not None:
             return
-        if wanted is None and (self._source.is_trying or not self.is_trying):
+        if wanted is None and (self._source.care.is_busy or not self.is_trying):
             return
         self._asking_to_try = self.is_trying = True
         owner = self._source.incarnation

@@ -43,8 +43,13 @@ def progress(client: redis.Redis, app: str) -> Progress:
 
 def pass_over(client: redis.Redis, app: str, record: str) -> bool:
     """Let this record (`topic/partition/offset`) be a dead letter without being looked at; False: that was said
-    before. A running spout hears of it within about a second of the record's next failure, others when they start."""
-    return bool(client.hset(app_key(app, "skips"), record, "1"))
+    before. A running spout hears of it within about a second of the record's next failure, others when they start, as
+    at a first start: what made them careful is out of the way."""
+    pipeline = client.pipeline()
+    pipeline.hset(app_key(app, "skips"), record, "1")
+    pipeline.delete(app_key(app, "starts"))
+    added, _ = pipeline.execute()
+    return bool(added)
 
 
 def replayed(client: redis.Redis, app: str) -> frozenset[str]:

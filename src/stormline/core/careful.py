@@ -91,6 +91,10 @@ class Care:
         """It is acked."""
         self._out.discard(number)
 
+    def end(self) -> None:
+        """What made it needful is out of the way."""
+        self.partitions.clear()
+
     def got_on(self, partition: str, frontier: int, *, caught_up: bool) -> None:
         """Care ends where it is no longer needed."""
         careful = self.partitions.get(partition)

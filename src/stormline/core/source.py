@@ -73,7 +73,7 @@ class Source:
         self._news_ms: dict[str, int] = {}
         self._empty_since_ms: dict[str, int] = {}
         self._pending = Pending(limits)
-        self._care = Care()
+        self.care = Care()
         self._waits_until_ms: int | None = None
         self._numbers = self._emissions = self._acked_emission = self._sequence = 0
 
@@ -85,7 +85,7 @@ class Source:
         self._news_ms[partition] = self._empty_since_ms[partition] = now_ms
         self._pending.assign(partition)
         if (careful := Careful.after(starts, start)) is not None:
-            self._care.partitions[partition] = careful
+            self.care.partitions[partition] = careful
 
     def wanted(self) -> frozenset[str]:
         """The partitions that may be fetched from (S2)."""
@@ -121,7 +121,7 @@ class Source:
         count = len(records.offsets)
         each = size // count if count else 0
         for piece in map(records.piece, pieces(records.offsets, broken)):
-            for part in self._care.parts(partition, piece):
+            for part in self.care.parts(partition, piece):
                 number = self._number()
                 frontier.read(number, part.offsets[0], min(part.times_ms), max(part.times_ms))
                 self._batches[number] = _Batch(partition, part, 0, 0, each)
@@ -160,7 +160,7 @@ class Source:
         self._emissions += 1
         batch = self._batches[number]
         self._batches[number] = batch._replace(emission=self._emissions)
-        self._care.emitted(number)
+        self.care.emitted(number)
         if batch.emission > 0:
             self.replayed += len(batch.records.offsets)
         return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
@@ -174,7 +174,7 @@ class Source:
         heads = [
             (self._batches[fresh[0]].records.times_ms[0], partition)
             for partition, fresh in self._fresh.items()
-            if fresh and self._care.lets(partition, fresh[0])
+            if fresh and self.care.lets(partition, fresh[0])
         ]
         if not heads:
             return None
@@ -205,11 +205,11 @@ class Source:
     @property
     def to_try(self) -> tuple[str, int, int] | None:
         """Partition, first offset and count of the records to go carefully next: not before `tried` is called."""
-        if self._care.is_busy:
+        if self.care.is_busy:
             return None
         heads = [
             (self._batches[self._fresh[partition][0]].records, partition)
-            for partition in self._care.partitions
+            for partition in self.care.partitions
             if self._fresh[partition]
         ]
         oldest = min(heads, key=lambda head: head[0].times_ms[0], default=None)
@@ -218,16 +218,7 @@ class Source:
     def tried(self, partition: str, offset: int, count: int) -> None:
         """The store knows now that these records go out next, if that is still so."""
         if self.to_try == (partition, offset, count):
-            self._care.grant(self._fresh[partition][0])
-
-    def withdraw(self) -> None:
-        """Nothing is to be emitted: what was `tried`, and has not gone, has to be tried again."""
-        self._care.withdraw()
-
-    @property
-    def is_trying(self) -> bool:
-        """Whether records that were `tried` are on their way, or may go."""
-        return self._care.is_busy
+            self.care.grant(self._fresh[partition][0])
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -241,14 +232,14 @@ class Source:
         self.acked += count
         self._acked_emission = max(self._acked_emission, batch.emission)
         self.partitions[batch.partition].acked(number)
-        self._care.gone(number)
+        self.care.gone(number)
         self._got_on(batch.partition)
 
     def _got_on(self, partition: str) -> None:
         """Care ends where it is no longer needed."""
-        if self._care.partitions:
+        if self.care.partitions:
             frontier = self.partitions[partition]
-            self._care.got_on(partition, frontier.offset, caught_up=frontier.caught_up)
+            self.care.got_on(partition, frontier.offset, caught_up=frontier.caught_up)
 
     def fail(self, message_id: str, now_ms: int) -> None:
         """Emit it again after a backoff with jitter, twice as long after each failure (S3)."""
@@ -280,7 +271,7 @@ class Source:
             self._batches[half] = batch._replace(records=rows, failures=HALVED_FROM_FAILURE - 1)
             halves.append((half, rows.offsets[0], min(rows.times_ms)))
         self.partitions[batch.partition].split(number, halves)
-        self._care.split(number, (half for half, _, _ in halves))
+        self.care.split(number, (half for half, _, _ in halves))
         self._retries[halves[1][0]] = 0
         return halves[0][0]
 
@@ -310,7 +301,7 @@ class Source:
             fresh.remove(number)
             for each in reversed(added):
                 fresh.insert(place, each)
-        self._care.split(number, added)
+        self.care.split(number, added)
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
         self.replayed += batch.emission > 0
@@ -319,7 +310,7 @@ class Source:
     @property
     def careful(self) -> frozenset[str]:
         """The partitions of which records go in small batches, one after the other."""
-        return frozenset(self._care.partitions)
+        return frozenset(self.care.partitions)
 
     def progress(self, now_ms: int) -> Progress:
         """What to tell every keyed bolt now (S4, S6)."""
