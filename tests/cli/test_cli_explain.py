@@ -10,10 +10,10 @@ from stormline.connectors.progress import Progress
 from stormline.core.report import PartitionReport
 
 
-def held(blamed: dict[tuple[str, int], int]) -> list[str]:
+def held(blamed: dict[tuple[str, int], int], out: tuple[str, int] | None = None) -> list[str]:
     """Of two partitions that were begun five times at offset 10."""
     placed = [Place("t", number, 10, 0, 99) for number in (0, 1)]
-    made = Progress({}, {}, {"t:id/0": 5, "t:id/1": 5}, blamed, [])
+    made = Progress({}, {}, {"t:id/0": 5, "t:id/1": 5}, blamed, [], out)
     return [each.held or "" for each in explained(placed, made, {})]
 
 
@@ -26,6 +26,15 @@ def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
     assert "t/0/12 was emitted alone 2 times" in first
     assert second == ""
     assert all("It is being narrowed down" in each for each in held({("t:id/0", 9): 2}))
+
+
+def test_who_waits_for_what_another_partition_has_out_is_told_so() -> None:
+    """
+    It is not narrowed down meanwhile.
+    """
+    first, second = held({}, ("t:id/0", 10))
+    assert "It is being narrowed down" in first
+    assert "wait for t/0/10, which is out" in second
 
 
 def test_where_a_sink_cannot_write_no_record_is_to_blame() -> None:

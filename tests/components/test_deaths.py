@@ -266,6 +266,22 @@ def test_an_orderly_end_blames_nobody() -> None:
     assert ({"t/0": 6}, None) == (tried.committed, tried.store.trying)
 
 
+def test_what_was_acked_while_the_app_was_halted_is_not_to_blame_for_the_halt() -> None:
+    """
+    Its task begins anew when an operator has cleared the halt, but nothing has died.
+    """
+    tried = driver()
+    careful(tried)
+    tried.store.halted = "by hand"
+    tried.advance("40s")
+    assert "by hand" in tried.status()["spout"][0].trouble
+    tried.log.max_bytes = 1_000
+    tried.advance("60s")
+    tried.store.halted = None
+    tried.advance("60s")
+    assert ({"t/0": 10}, {}) == (tried.committed, tried.store.blamed)
+
+
 def test_who_is_deactivated_before_its_record_goes_names_it_no_longer() -> None:
     """
     It was never out. Activated again, it goes.

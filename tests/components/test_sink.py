@@ -205,7 +205,7 @@ def test_a_dead_letter_that_fits_nowhere_is_told_and_holds_its_record() -> None:
     assert "cannot write to trades.dead: topic trades.dead: the record has" in status.trouble
     assert (tried.acked, tried.committed, tried.messages("copies")) == (0, {"trades/0": 0}, [])
     tried.log.max_bytes = 1_000
-    tried.advance("5s")
+    tried.advance("35s")
     assert ({"trades/0": 1}, 1) == (tried.committed, len(tried.dead_letters("trades")))
     (status,) = tried.status()["copies"]
     assert status.trouble is None

@@ -4,9 +4,10 @@ import builtins
 import random
 import time
 import uuid
+from typing import NamedTuple
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from kafka import KafkaAdminClient
 from kafka_connector_parts import WAIT_S, broker_fixture, produce, topic_fixture
 
@@ -212,6 +213,30 @@ def test_a_position_that_is_not_in_the_log_is_named(broker, topic, connected):
         read(client, found, lambda: False)
     assert list(caught.value.addresses) == [Address(topic, 0)]
     read(client, found, lambda: len(found[Address(topic, 1)]) == 5)
+
+
+class Told(NamedTuple):
+    """What librdkafka puts in the place of a record; it makes its own messages only."""
+
+    topic_: str
+    offset_: int
+
+    topic = property(lambda self: lambda: self.topic_)
+    offset = property(lambda self: lambda: self.offset_)
+    partition = property(lambda self: lambda: 0)
+
+
+@pytest.mark.parametrize(("offset", "is_lost"), [(-1001, True), (7, True), (1 << 60, False)])
+def test_a_log_that_was_truncated_is_lost_and_an_offset_out_of_damaged_bytes_is_not(broker, topic, offset, is_lost):
+    """librdkafka tells of a truncation (KIP-320) with no offset; where one is, it has to be that of the reader."""
+    ensure_topic(broker.brokers, topic, 1)
+    client = consumer(Brokers(broker.address, CONFLUENT), "g", max_batch=100, timestamps=False)
+    client.assign({Address(topic, 0): 7})
+    client._note(Told(topic, offset), KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    with pytest.raises(KafkaFault) as caught:
+        client.poll(0)
+    assert isinstance(caught.value, OutOfRange) == is_lost
+    client.close()
 
 
 def test_a_client_that_is_not_installed_is_told_before_anything_starts(monkeypatch):

@@ -424,21 +424,47 @@ def test_a_careful_batch_stays_the_only_one_until_all_its_pieces_are_done() -> N
     assert ("p", 25, 25) == made.to_try
 
 
+def test_an_emission_tells_its_attempt_also_of_halves_and_of_what_is_left_when_a_record_is_passed_over() -> None:
+    """
+    What they were part of counts; a record that is passed over tells how often it had gone.
+    """
+    made = source()
+    made.assign("q", 0, 0, 0)
+    take(made, *range(8))
+    out = [emit(made)]
+    assert 1 == out[0].attempt
+    for attempt in (2, 3, 4, 5):
+        fill(made, "q", made.partitions["q"].position, [0], 0)
+        for each in out:
+            made.fail(each.message_id, 0)
+        made.ack(emit(made).message_id)
+        out = list(iter(lambda: made.next(LONGEST_BACKOFF_MS * 2), None))
+        assert {attempt} == {each.attempt for each in out}
+    assert len(out) >= 2
+    skipped = made.skip("p", 1, 0)
+    assert skipped is not None
+    assert 5 == skipped.attempts
+    assert 6 == emit(made).attempt
+
+
 def test_what_was_granted_and_has_not_gone_can_be_taken_back() -> None:
     """
-    A spout that is deactivated emits nothing more, and nothing may be to blame that was not out.
+    A spout that is deactivated emits nothing more, and nothing may be to blame that was not out, or is not any more.
     """
     made = Source("s", 1, "me", Limits())
     made.assign("p", 0, 10, 0, 9)
     take(made, 0)
     made.tried("p", 0, 1)
-    made.care.withdraw()
+    made.withdraw()
     assert made.next(0) is None
     assert not made.care.is_busy
     made.tried("p", 0, 1)
-    emit(made)
-    made.care.withdraw()
+    out = emit(made)
+    made.withdraw()
     assert made.care.is_busy
+    made.fail(out.message_id, 0)
+    made.withdraw()
+    assert not made.care.is_busy
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=8), st.randoms(use_true_random=False))

@@ -77,10 +77,12 @@ def _fetch(own: list[str], streamparse: str, workers: Workers, folder: Path, roo
         _pip([*options, "--no-deps", "--upgrade", "-r", str(new / "streamparse.txt")], root, named)
         shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts, for the Python of this machine
         (new / _DONE).write_bytes(_bundle(packages, workers))
-        if (folder / _DONE).is_file():
-            return  # somebody else was faster, and uses it
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
-        new.rename(folder)
+        try:
+            new.rename(folder)
+        except OSError:  # it is there: somebody else was faster, and uses it, or was stopped
+            if not (folder / _DONE).is_file():
+                shutil.rmtree(folder)
+                new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -76,7 +76,7 @@ class DeadLetters:
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
         same: object = object() if origin.partition == NO_PARTITION else (component, origin, raw)
         if same in self._settled:  # its tuple has timed out, and came again
-            self._settled[same].append(settled)
+            self._settled[same][1:] = [settled]  # of those in between the tuples have timed out
             return
         topic = origin.partition.rpartition("/")[0].partition(":")[0] or component
         headers = [

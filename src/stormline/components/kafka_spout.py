@@ -175,8 +175,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._set_due()
             return False
         component = self.host.context.component
-        attempt = emission.failures + 1
-        tuples, broken = self._outputs.take("", emission.partition, emission.records, attempt)
+        tuples, broken = self._outputs.take("", emission.partition, emission.records, emission.attempt)
         if any(whose == component for whose, _ in broken):
             raise UserCodeError(f"{component}: a key function raised on a record it accepted before")
         self._emissions += 1
@@ -186,7 +185,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         for number, (stream, values) in enumerate(tuples):
             self.host.emit(values, stream=stream, message_id=f"{number}/{whole}")
         for whose, each in broken:
-            self._dead.set_aside(whose, emission.partition, each, attempt, partial(self._done, whole))
+            self._dead.set_aside(whose, emission.partition, each, emission.attempt, partial(self._done, whole))
         self._done(whole)
         self._fetch_on()
         return True
@@ -311,7 +310,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
             skipped = self._source.skip(origin.partition, origin.offset, self.host.now_ms())
             if skipped is not None:
                 reason = f"{self.host.context.component}: {SKIPPED}"
-                self._bury(origin, skipped.number, None, skipped.value, reason, None, skipped.failures)
+                self._bury(origin, skipped.number, None, skipped.value, reason, None, skipped.attempts)
         self._fetch_on()
 
     def _fetch_on(self) -> None:
@@ -331,7 +330,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._next_ends_ms = now_ms + PROGRESS_EVERY_MS
                 self._ask_ends()
             self._offsets.commit()
-            self._offsets.try_next(active=self._active)
+        self._offsets.try_next(active=self._active)
         self._set_due()
 
     def _tell(self, now_ms: int) -> None:

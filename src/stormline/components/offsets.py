@@ -158,10 +158,11 @@ class Offsets:
 
     def try_next(self, *, active: bool) -> None:
         """Let the store know which records are emitted carefully next, if any; then they may go."""
+        active = active and not self.halted
         if not active:
-            self._source.care.withdraw()
+            self._source.withdraw()
         wanted = self._source.to_try if active else None
-        if self.halted or self._asking_to_try or self._try_again_ms is not None:
+        if self._asking_to_try or self._try_again_ms is not None:
             return
         if wanted is None and (self._source.care.is_busy or not self.is_trying):
             return
@@ -223,5 +224,6 @@ class Offsets:
     def _look_again(self, replies: Sequence[Reply]) -> None:
         (reply,) = replies
         if isinstance(reply, Applied):
+            self.close()
             raise Died(f"{self._host.context.component}: the halt is over, and this task begins anew")
         self._halt(reply.why if isinstance(reply, Refused) else self.halted or "")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 
 from stormline.components.edges import Writer
 from stormline.components.host import Host
 from stormline.core.events import Unsent
 
-RETRY_AFTER_MS = 1000
+RETRY_AFTER_MS = 1_000
+INSIST_AFTER_MS = 30_000
+"""What is refused for good makes kafka-python's producer useless for all others with it."""
 
 Done = Callable[[str | None], None]
 """Called once: with None when the broker has confirmed the message, with the reason if it does not take it as it is."""
@@ -23,7 +26,7 @@ class Producing:
         self._host = host
         self._create = create
         self._writer: Writer | None = None
-        self._retries: deque[tuple[int, Callable[[], None]]] = deque()
+        self._retries: list[tuple[int, Callable[[], None]]] = []
         """When, and what; in the order of the times."""
         self.waiting = 0
         """Messages that are not settled."""
@@ -64,7 +67,8 @@ class Producing:
             if trouble != self.trouble:  # many messages may wait for one broker
                 self._host.report_error(trouble)
             self.trouble = trouble
-            self._retries.append((self._host.now_ms() + RETRY_AFTER_MS, again))
+            after_ms = INSIST_AFTER_MS if unsent.final else RETRY_AFTER_MS
+            insort(self._retries, (self._host.now_ms() + after_ms, again), key=itemgetter(0))
             return
         if not self._retries:
             self.trouble = None
@@ -79,7 +83,7 @@ class Producing:
     def on_time(self, now_ms: int) -> None:
         """Try again what is due."""
         while self._retries and self._retries[0][0] <= now_ms:
-            self._retries.popleft()[1]()
+            self._retries.pop(0)[1]()
 
     def close(self) -> None:
         if self._writer is not None:

@@ -7,6 +7,7 @@ partition throws away what librdkafka has fetched of it, so that is done only wh
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections import deque
@@ -190,7 +191,8 @@ class ConfluentConsumer:
 
     def close(self) -> None:
         self._consumer.close()
-        self._committer.close()
+        # librdkafka waits for answers to commits, with a broker that is gone up to 45 s.
+        threading.Thread(target=self._committer.close, name="kafka-committer-close", daemon=True).start()
 
     def _serve(self, timeout_ms: int) -> None:
         """Answers to commits: librdkafka calls `_on_commit` here."""
@@ -272,7 +274,8 @@ class ConfluentConsumer:
         """What came in the place of a record. True: it was damaged, and what comes behind it is not to be kept.
 
         librdkafka would go on with the batch behind one whose checksum is wrong, or at an offset that it takes from the
-        bytes behind it and that no log has; so it is sent back. Only where this stands is an offset lost.
+        bytes behind it and that no log has; so it is sent back. Lost is an offset where this stands, or, where a log
+        was truncated (KIP-320), one below 0.
         """
         address = Address(message.topic(), message.partition())
         code = error.code()
@@ -280,7 +283,7 @@ class ConfluentConsumer:
             end = message.offset()
             self._positions[address] = max(end, self._positions[address])
             self._log_ends[address] = end
-        elif code in _LOST and message.offset() == self._positions.get(address):
+        elif code in _LOST and (message.offset() < 0 or message.offset() == self._positions.get(address)):
             self._faults.append(OutOfRange([address]))
         elif code in _LOST | _DAMAGED and address in self._positions:
             # To seek is refused while librdkafka is busy with the partition.

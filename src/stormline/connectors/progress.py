@@ -22,14 +22,16 @@ class Progress(NamedTuple):
     """Partition and offset -> how many times the process died while this record was out alone."""
     skips: list[str]
     """Records to pass over, as `topic/partition/offset`."""
+    out: tuple[str, int] | None = None
+    """Partition and first offset of what is out carefully: all else that goes carefully waits for it."""
 
 
 def progress(client: redis.Redis, app: str) -> Progress:
     """All of it at one time."""
     pipeline = client.pipeline(transaction=True)
-    for name in ("commits", "standings", "starts", "blamed", "skips"):
+    for name in ("commits", "standings", "starts", "blamed", "skips", "trying"):
         pipeline.hgetall(app_key(app, name))
-    commits, standings, starts, blamed, skips = (
+    commits, standings, starts, blamed, skips, trying = (
         {field.decode(): value for field, value in found.items()} for found in pipeline.execute()
     )
     return Progress(
@@ -38,6 +40,7 @@ def progress(client: redis.Redis, app: str) -> Progress:
         {name: int(count) for name, count in starts.items()},
         {(name.rpartition("/")[0], int(name.rpartition("/")[2])): int(count) for name, count in blamed.items()},
         sorted(skips),
+        (trying["partition"].decode(), int(trying["offset"])) if trying else None,
     )
 
 

@@ -194,7 +194,7 @@ def begin_run(
     if trying := client.hgetall(app_key(app, "trying")):
         # Of a run that is over: no task may ever enter with its partition again, and nothing else could be tried.
         pipeline = client.pipeline()
-        if trying[b"records"] == b"1":
+        if trying.get(b"records") == b"1":
             record = f"{_text(trying[b'partition'])}/{_text(trying[b'offset'])}"
             pipeline.hincrby(app_key(app, "blamed"), record, 1)
         pipeline.delete(app_key(app, "trying"))

@@ -2,8 +2,8 @@
 the process, and the spout, where both share it, dies before a failure can be told.
 
 So the records go out in ever smaller batches, one batch at a time in the whole app, and in the end one by one. Each is
-named in the store before it goes: a single record that is still named after a death was the cause. The others wait, for
-beside a batch that kills, whatever else is out would be blamed.
+named in the store before it goes: a single record that is still named after a death was the cause. Others that go
+carefully wait, for beside a batch that kills, whatever else is out would be blamed.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Care:
         """The store knows of it."""
         self._granted = number
 
-    def withdraw(self) -> None:
-        """What may go shall not."""
+    def withdraw(self, waiting: Iterable[int]) -> None:
+        """What may go shall not, and these have come back."""
         self._granted = None
+        self._out.difference_update(waiting)
 
     def emitted(self, number: int) -> None:
         """It is on its way."""
@@ -92,8 +93,10 @@ class Care:
         self._out.discard(number)
 
     def end(self) -> None:
-        """What made it needful is out of the way."""
+        """What made it needful is out of the way: whatever is out now is not alone any more."""
         self.partitions.clear()
+        self._granted = None
+        self._out.clear()
 
     def got_on(self, partition: str, frontier: int, *, caught_up: bool) -> None:
         """Care ends where it is no longer needed."""

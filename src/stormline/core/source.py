@@ -28,12 +28,12 @@ WAIT_FOR_MS = 100
 
 
 class Emission(NamedTuple):
-    """A batch to emit under this message id; `failures` so far."""
+    """A batch to emit under this message id, for the so many-th time."""
 
     message_id: str
     partition: str
     records: Rows
-    failures: int
+    attempt: int
 
 
 class _Batch(NamedTuple):
@@ -44,6 +44,8 @@ class _Batch(NamedTuple):
     """Number of its latest emission, 0 before the first."""
     size: int
     """Bytes a record, on average."""
+    attempts: int = 0
+    """How many times its records have been emitted."""
 
 
 class Skipped(NamedTuple):
@@ -51,7 +53,7 @@ class Skipped(NamedTuple):
 
     number: int
     value: Any
-    failures: int
+    attempts: int
 
 
 class Source:
@@ -159,11 +161,11 @@ class Source:
                 self._empty_since_ms[oldest] = now_ms
         self._emissions += 1
         batch = self._batches[number]
-        self._batches[number] = batch._replace(emission=self._emissions)
+        self._batches[number] = batch._replace(emission=self._emissions, attempts=batch.attempts + 1)
         self.care.emitted(number)
         if batch.emission > 0:
             self.replayed += len(batch.records.offsets)
-        return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.failures)
+        return Emission(f"{self.incarnation}:{number}", batch.partition, batch.records, batch.attempts + 1)
 
     def _oldest(self, now_ms: int) -> str | None:
         """The partition furthest behind in event time, of those with a batch that may go.
@@ -219,6 +221,10 @@ class Source:
         """The store knows now that these records go out next, if that is still so."""
         if self.to_try == (partition, offset, count):
             self.care.grant(self._fresh[partition][0])
+
+    def withdraw(self) -> None:
+        """Nothing is emitted from now on: what has failed is not out, and what may go carefully has to ask again."""
+        self.care.withdraw(self._retries)
 
     def ack(self, message_id: str) -> None:
         """The batch and all that came of it is durable."""
@@ -305,7 +311,7 @@ class Source:
         self.partitions[partition].split(number, parts)
         self._pending.add(partition, -1, -batch.size)
         self.replayed += batch.emission > 0
-        return Skipped(left, batch.records.values[at], batch.failures)
+        return Skipped(left, batch.records.values[at], batch.attempts)
 
     @property
     def careful(self) -> frozenset[str]:

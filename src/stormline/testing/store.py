@@ -95,7 +95,7 @@ class MemoryStore:
         self.starts: dict[str, int] = {}
         """Partition -> how many times in a row it was begun without getting on."""
         self.trying: Try | None = None
-        """Owner, partition and offset of the record that is out alone."""
+        """What is out carefully."""
         self.blamed: dict[str, int] = {}
         """Record (`<partition>/<offset>`) -> how many times the process died while it was out alone."""
         self.skips: set[str] = set()
