@@ -277,6 +277,7 @@ def test_what_was_acked_while_the_app_was_halted_is_not_to_blame_for_the_halt() 
     assert "by hand" in tried.status()["spout"][0].trouble
     tried.log.max_bytes = 1_000
     tried.advance("60s")
+    assert tried.store.trying is None  # before its process ends
     tried.store.halted = None
     tried.advance("60s")
     assert ({"t/0": 10}, {}) == (tried.committed, tried.store.blamed)

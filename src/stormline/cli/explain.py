@@ -108,7 +108,7 @@ def _explained(
     where = f"{place.topic}/{place.number}"
     held = _dead_of(where, guilty) or _failed(where, place, told, stuck)
     if held is None and not elsewhere:  # what is known elsewhere is what this one's process dies of, too
-        held = _begun(place, made.starts.get(name, 0), None if made.out is None or made.out[0] == name else made.out)
+        held = _begun(place, made.starts.get(name, 0), _out_of_another(name, made))
     return Explained(where, place.committed, place.end, place.behind, at, held)
 
 
@@ -158,17 +158,24 @@ def _failed(where: str, place: Place, told: PartitionReport | None, stuck: str) 
     return what
 
 
-def _begun(place: Place, starts: int, waits_for: tuple[str, int] | None) -> str | None:
+def _begun(place: Place, starts: int, waits_for: str | None) -> str | None:
     if starts < CAREFUL_FROM_START:
         return None
-    begun = (
-        f"begun {starts} times at offset {place.committed or 0} without getting on: one of the next records may kill"
-    )
-    if waits_for is not None:
-        topic, _, number = waits_for[0].rpartition("/")
-        other = f"{topic.partition(':')[0]}/{number}/{waits_for[1]}"
-        return f"{begun} the process. They go one batch at a time in the app, and wait for {other}, which is out"
-    return f"{begun} the process. It is being narrowed down, in smaller batches at each start"
+    begun = f"begun {starts} times at offset {place.committed or 0} without getting on"
+    if waits_for is None:
+        now = "It is being narrowed down, in smaller batches at each start"
+    else:
+        now = f"They go one batch at a time in the app, and wait for {waits_for}, which is out"
+    return f"{begun}: one of the next records may kill the process. {now}"
+
+
+def _out_of_another(name: str, made: Progress) -> str | None:
+    """The record that this partition's have to wait for, as `topic/partition/offset`."""
+    if made.out is None or made.out[0] == name:
+        return None
+    partition, offset = made.out
+    topic, _, number = partition.rpartition("/")
+    return f"{topic.partition(':')[0]}/{number}/{offset}"
 
 
 def _told(app: str, found: Sequence[Explained], made: Progress) -> Iterator[str]:

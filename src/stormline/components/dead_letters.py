@@ -75,8 +75,8 @@ class DeadLetters:
         component = component or self._host.context.component
         raw = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
         same: object = object() if origin.partition == NO_PARTITION else (component, origin, raw)
-        if same in self._settled:  # its tuple has timed out, and came again
-            self._settled[same][1:] = [settled]  # of those in between the tuples have timed out
+        if same in self._settled:  # it came again: the tuples between the first and this one have timed out
+            self._settled[same][1:] = [settled]
             return
         topic = origin.partition.rpartition("/")[0].partition(":")[0] or component
         headers = [

@@ -49,6 +49,11 @@ class _Waiting:
     record: Any
     attempt: int
 
+    @property
+    def id(self) -> bytes | None:
+        """By which it is known when it comes again."""
+        return self.identity[0][1] if self.identity else None
+
 
 class KafkaSink(Hosted, streamparse.Bolt):
     """Writes each record it gets to a topic, at least once; a method `message` says as what.
@@ -107,8 +112,8 @@ class KafkaSink(Hosted, streamparse.Bolt):
 
     def _take(self, new: _Waiting) -> None:
         """A record is to be written; once, however often it comes while Kafka takes nothing."""
-        if new.identity:
-            waiting = self._waiting.setdefault(new.identity[0][1], new)
+        if new.id is not None:
+            waiting = self._waiting.setdefault(new.id, new)
             if waiting.held is not new.held and waiting.record == new.record:
                 self._give_up(waiting.held)
                 waiting.held, waiting.attempt = new.held, new.attempt
@@ -184,8 +189,8 @@ class KafkaSink(Hosted, streamparse.Bolt):
 
     def _forget(self, waiting: _Waiting) -> None:
         """It is no message any more, or is confirmed."""
-        if waiting.identity and self._waiting.get(waiting.identity[0][1]) is waiting:
-            del self._waiting[waiting.identity[0][1]]
+        if waiting.id is not None and self._waiting.get(waiting.id) is waiting:
+            del self._waiting[waiting.id]
 
     @property
     def due_ms(self) -> int | None:  # type: ignore[override]

@@ -157,7 +157,8 @@ class Offsets:
         return all(self._committed.get(p, 0) >= o for p, o in self._source.frontiers().items())
 
     def try_next(self, *, active: bool) -> None:
-        """Let the store know which records are emitted carefully next, if any; then they may go."""
+        """Let the store know which records are emitted carefully next, if any; then they may go. Not `active`: nothing
+        may, and the store hears of it once nothing is out."""
         active = active and not self.halted
         if not active:
             self._source.withdraw()

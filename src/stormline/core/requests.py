@@ -169,7 +169,7 @@ class Try(msgspec.Struct, frozen=True):
     owner: str
     """The incarnation of the task."""
     partition: str = ""
-    """None: nothing of this owner is out any more."""
+    """Empty: nothing of this owner is out any more."""
     offset: int = 0
     """The first one's."""
     records: int = 1
