@@ -2,6 +2,8 @@
 
 import builtins
 import random
+import re
+import sys
 import time
 import uuid
 from typing import NamedTuple
@@ -242,9 +244,8 @@ def test_a_log_that_was_truncated_is_lost_and_an_offset_out_of_damaged_bytes_is_
 def test_a_client_that_is_not_installed_is_told_before_anything_starts(monkeypatch):
     """What asks for it, and what to do; kafka-python needs no look."""
     monkeypatch.setattr(brokers, "find_spec", lambda name: None)
-    with pytest.raises(
-        SettingsError, match=r'"kafka" of here asks for .*"confluent".* pip install "stormline\[fast\]"'
-    ):
+    to_do = re.escape(f"{sys.executable} -m pip install confluent-kafka")
+    with pytest.raises(SettingsError, match=f'"kafka" of here asks for .*"confluent".*{to_do}'):
         Brokers("b:1", CONFLUENT).found_here('"kafka" of here')
     assert Brokers("b:1").found_here('"kafka"') == Brokers("b:1")
 

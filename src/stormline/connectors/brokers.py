@@ -6,6 +6,7 @@ It travels in the configuration of a topology, so it is made of what JSON has, a
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -101,7 +102,7 @@ class Brokers(NamedTuple):
         if self.client == CONFLUENT and find_spec("confluent_kafka") is None:
             raise SettingsError(
                 f'{what} asks for the client "{CONFLUENT}", which is not installed here: '
-                'pip install "stormline[fast]", or leave `client` out'
+                f"{sys.executable} -m pip install {CONFLUENT_PACKAGE}, or leave `client` out"
             )
         if self.tls is not None:
             try:

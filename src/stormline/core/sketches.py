@@ -1,12 +1,13 @@
 """Aggregates that are estimates of a known error where exactness would take memory without end: distinct, quantiles.
 
-The sketches are those of Apache DataSketches, an optional package: `pip install stormline[sketches]`. It is imported
-when it is used. In an accumulator a sketch is its bytes, which nobody can change; values wait beside it and are added
-many at a time, since reading and writing a sketch costs as much as adding hundreds of values.
+The sketches are those of Apache DataSketches, an optional package (`stormline[sketches]`). It is imported when it is
+used. In an accumulator a sketch is its bytes, which nobody can change; values wait beside it and are added many at a
+time, since reading and writing a sketch costs as much as adding hundreds of values.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -29,7 +30,7 @@ def _package_faults() -> list[str]:
 
         return []
     except ImportError:
-        return ["needs the package datasketches: pip install 'stormline[sketches]'; workers need it too"]
+        return [f"needs the package datasketches: {sys.executable} -m pip install datasketches; workers need it too"]
 
 
 Texts = tuple[frozenset[str], bytes]
