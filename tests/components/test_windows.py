@@ -1,17 +1,15 @@
-"""Each kind of window on one bolt: what is shown, when it is final, what is sent, what is late."""
+"""Each kind of window on one bolt: what is in it, when it is final, and what makes no window."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from window_parts import Sale, bolt, driver, feed, sent, shown
 
 from stormline import (
     Count,
-    Max,
-    Record,
     SettingsError,
     Sum,
-    WindowBolt,
     calendar,
     count_window,
     every,
@@ -20,46 +18,6 @@ from stormline import (
     sliding,
     tumbling,
 )
-from stormline.testing import Driver, Sent
-
-
-class Sale(Record):
-    at: int
-    amount: int = 1
-    user: str = "ann"
-
-
-def bolt(window: Any, **settings: Any) -> type:
-    """A class in this module, where a worker looks for it."""
-    settings = {"key": "user", "window": window, "aggregate": {"n": Count()}, "__module__": __name__, **settings}
-    made = globals()["Sales"] = type("Sales", (WindowBolt,), settings)
-    return made
-
-
-def driver(window: Any, **settings: Any) -> Driver:
-    return Driver(bolt(window, **settings), schema=Sale, event_time="at", out_of_order="100ms")
-
-
-def shown(tried: Driver) -> list[tuple[Any, ...]]:
-    """(start, end, state, revision, n) of each row."""
-    return [(r.start_ms, r.end_ms, r.state, r.revision, r.values["n"]) for r in tried.results()]
-
-
-def sent(tried: Driver, stream: str) -> list[dict[str, Any]]:
-    """What was sent on a stream, each identity once; what came again must be the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for each in tried.out:
-        assert isinstance(each, Sent)
-        if each.stream == stream:
-            values = dict(each.values)
-            assert values == found.setdefault(values["id"], values)
-    return list(found.values())
-
-
-def feed(tried: Driver, *times: int) -> None:
-    for at in times:
-        tried.send(Sale(at))
-    tried.advance("1s")
 
 
 def test_a_sliding_window_has_all_records_of_its_span() -> None:
@@ -241,157 +199,6 @@ def test_by_processing_time_a_window_closes_by_the_clock() -> None:
     assert rows[0][0] <= began_ms < rows[0][1]
 
 
-def test_updates_are_sent_once_a_flush_and_key() -> None:
-    """
-    Without a trigger: each change, as of the flush that made it durable.
-    """
-    tried = driver(tumbling("10ms"))
-    for at in (1, 2, 3):
-        tried.send(Sale(at), run=False)
-    tried.run()
-    feed(tried)
-    feed(tried, 4)
-    assert [3, 4] == [update["n"] for update in sent(tried, "updates")]
-
-
-def test_finals_are_sent_once_closed_and_again_when_revised() -> None:
-    """
-    The stream `final` has a row for each key of a window, and one more for each revision.
-    """
-    tried = driver(tumbling("10ms"), allowed_lateness="1s")
-    tried.send(Sale(1, user="bob"))
-    feed(tried, 2, 3, 200)
-    feed(tried, 4)
-    finals = [(f["key"], f["start_ms"], f["revision"], f["n"]) for f in sent(tried, "final")]
-    assert [("ann", 0, 0, 2), ("ann", 0, 1, 3), ("bob", 0, 0, 1)] == sorted(finals)
-
-
-def test_what_is_late_is_sent_and_kept_with_its_origin() -> None:
-    """
-    After the lateness a record is in no result, but on the stream `late` and in the list.
-    """
-    tried = driver(tumbling("10ms"))
-    feed(tried, 1, 200, 300)
-    feed(tried, 5)
-    (late,) = sent(tried, "late")
-    assert ("ann", 5, 3, '{"at":5,"amount":1,"user":"ann"}') == (
-        late["key"],
-        late["time_ms"],
-        late["offset"],
-        late["record"],
-    )
-    assert [3] == [record.offset for record in tried.late()]
-
-
-def test_an_alert_is_sent_once_whatever_dies() -> None:
-    """
-    A condition that holds: one update a key and window, with the same identity if it comes again after a crash.
-    """
-    tried = driver(tumbling("10ms"), trigger=lambda self, result: result.n >= 2)
-    feed(tried, 1, 2)
-    tried.crash()
-    feed(tried, 3)
-    tried.kill("bolt")
-    feed(tried, 4)
-    assert [2] == [update["n"] for update in sent(tried, "updates")]
-    assert [(0, 10, "open", 0, 4)] == shown(tried)
-
-
-def test_an_output_whose_flush_was_lost_is_not_sent_twice() -> None:
-    """
-    A flush that never arrives, or whose answer is lost, goes out again with the same outputs.
-    """
-    for fault in ("lose_next_flush", "lose_next_reply"):
-        tried = driver(tumbling("10ms"), trigger=lambda self, result: result.n >= 2)
-        getattr(tried, fault)()
-        feed(tried, 1, 2)
-        tried.advance("5s")
-        assert [2] == [update["n"] for update in sent(tried, "updates")]
-
-
-def test_an_output_that_did_not_arrive_comes_again() -> None:
-    """
-    The process dies between the flush and the emit: the next one sends what the store holds.
-    """
-    tried = driver(tumbling("10ms"), trigger=lambda self, result: True)
-    tried.send(Sale(1))
-    before = len(tried.out)
-    while not any(slot.outputs for slot in tried.store.slots.values()):
-        tried.advance("5ms")
-    assert before == len(tried.out)
-    tried.crash()
-    tried.advance("2s")
-    assert [1] == [update["n"] for update in sent(tried, "updates")]
-    tried.advance("2s")
-    assert not any(slot.outputs for slot in tried.store.slots.values())
-
-
-def test_a_trigger_by_event_time_sends_what_has_changed() -> None:
-    """
-    Each time the watermark passes a multiple of the period.
-    """
-    tried = driver(tumbling("10s"), trigger=every("1s"))
-    feed(tried, 100, 200)
-    assert [] == sent(tried, "updates")
-    feed(tried, 1300)
-    assert [2] == [u["n"] for u in sent(tried, "updates")] or [3] == [u["n"] for u in sent(tried, "updates")]
-
-
-def test_a_trigger_by_wall_time_sends_what_has_changed() -> None:
-    """
-    Each time the clock passes a multiple of the period, and only if something has changed.
-    """
-    tried = driver(tumbling("10s"), trigger=every("1m", time="processing"))
-    feed(tried, 100, 200)
-    tried.advance("5m")
-    assert [2] == [update["n"] for update in sent(tried, "updates")]
-
-
-def test_results_are_kept_as_long_as_is_said() -> None:
-    """
-    A window that has been done for so long is gone at the next flush of its slot.
-    """
-    tried = driver(tumbling("10ms"), keep="1h")
-    feed(tried, 1, 200)
-    tried.advance("2h")
-    feed(tried, 210)
-    assert [200, 210] == [row[0] for row in shown(tried)]
-
-
-@pytest.mark.parametrize("window", [tumbling("10ms"), sliding("10ms", "5ms"), session("5ms"), count_window(2)])
-def test_a_window_without_an_alert_leaves_nothing(window: Any) -> None:
-    """
-    Not an entry in the index either: most windows have none. That of the alert stays.
-    """
-    tried = driver(
-        window, aggregate={"most": Max("amount"), "n": Count()}, trigger=lambda self, result: result.most > 99
-    )
-    for at in range(0, 4000, 5):
-        tried.send(Sale(at, 100 if at == 2000 else 1, f"user {at % 3}"), run=False)
-    tried.end()
-    left = [place for slot in tried.store.slots.values() for place in slot.windows if not place[0].endswith("#panes")]
-    alerts = {("sliding-10ms-5ms"): 2}.get(window.name, 1)
-    assert alerts == len(tried.results())
-    assert len(left) <= alerts + 3, left
-
-
-def test_state_is_flat_in_the_length_of_the_stream() -> None:
-    """
-    With `keep`, a thousand windows leave no more in the store than a few.
-    """
-    for window in (tumbling("10ms"), sliding("10ms", "5ms"), session("5ms")):
-        tried = driver(window, keep="1s")
-        sizes = []
-        for start in range(0, 4000, 1000):
-            for at in range(start, start + 1000, 20):
-                tried.send(Sale(at))
-            tried.advance("5s")
-            tried.send(Sale(start + 1000))
-            tried.advance("5s")
-            sizes.append(sum(len(slot.windows) for slot in tried.store.slots.values()))
-        assert max(sizes[1:]) <= sizes[0] + 3, (window.name, sizes)
-
-
 def test_records_in_the_gaps_between_windows_are_late() -> None:
     """
     With `gaps=True` a record may be in no window at all; it is not lost silently.
@@ -429,67 +236,3 @@ def test_what_makes_no_window_is_told(make: Any, told: str) -> None:
     with pytest.raises((ValueError, SettingsError)) as caught:
         make()
     assert told in str(caught.value)
-
-
-class Touchy:
-    """The sum, which cannot be merged with more than a hundred."""
-
-    def __init__(self, field: str) -> None:
-        self.field = field
-
-    def create(self) -> int:
-        return 0
-
-    def add(self, accumulator: int, sale: Any) -> int:
-        return accumulator + int(sale.amount)
-
-    def merge(self, left: int, right: int) -> int:
-        if left > 100 or right > 100:
-            raise ValueError("too much to merge")
-        return left + right
-
-    def result(self, accumulator: int) -> int:
-        return accumulator
-
-
-def test_a_merge_that_raises_costs_one_key_its_row() -> None:
-    """
-    At a flush no record is to blame: a dead letter names key and window, other keys have their rows, nothing stops.
-    """
-    tried = driver(sliding("20ms", "10ms"), aggregate={"n": Touchy("amount")})
-    for user, amount in (("ann", 5), ("bob", 200), ("cyd", 7)):
-        tried.send(Sale(5, amount, user))
-        tried.send(Sale(15, 1, user))
-    tried.end()
-    rows = {(row.key, row.start_ms): row.values["n"] for row in tried.results()}
-    assert {("ann", 0): 6, ("cyd", 0): 8} == {place: n for place, n in rows.items() if place[1] == 0}
-    letters = [str(letter) for letter in tried.dead_letters("bolt")]
-    assert letters
-    assert all("too much to merge; it was merge, for the window" in letter for letter in letters)
-    assert all('key "bob"' in letter for letter in letters)
-
-
-def test_a_trigger_by_time_leaves_out_a_key_whose_merge_raises() -> None:
-    """
-    By then the row that was to be sent cannot be put together any more; others are sent.
-    """
-    settings: dict[str, Any] = {"trigger": every("1m", time="processing"), "aggregate": {"n": Touchy("amount")}}
-    tried = driver(sliding("20ms", "10ms"), **settings)
-    tried.send(Sale(15, 7, "bob"))
-    feed(tried, 15)
-    tried.advance("58990ms")
-    tried.send(Sale(5, 200))  # the minute is over before the next flush
-    tried.advance("1m")
-    assert {"bob": 7} == {update["key"]: update["n"] for update in sent(tried, "updates")}
-
-
-def test_a_session_whose_merge_raises_sets_the_record_aside() -> None:
-    """
-    The record that would join two sessions is broken; the two stay as they were.
-    """
-    tried = driver(session("10ms"), aggregate={"n": Touchy("amount")})
-    for at, amount in ((0, 200), (15, 3), (8, 1)):
-        tried.send(Sale(at, amount))
-    tried.end()
-    assert [(0, 200), (15, 3)] == [(row.start_ms, row.values["n"]) for row in tried.results()]
-    assert 1 == len(tried.dead_letters())
