@@ -1,4 +1,4 @@
-"""Records, and every aggregate over them, for the tests of aggregates."""
+"""Records, every aggregate over them, and one of a user's own, for the tests of aggregates."""
 
 from datetime import date
 from decimal import Decimal
@@ -45,12 +45,44 @@ class Trade(msgspec.Struct, frozen=True):
 Row = tuple[Trade, Place]
 
 
+def trade(at_ms: int, price: Any, user: str = "ann", **fields: Any) -> Row:
+    values = {"quantity": 1, "ratio": 0.5, "human": True, "day": date(2026, 1, 1 + at_ms), **fields}
+    return Trade(at_ms, price=Decimal(price), user=user, **values), (at_ms, "p", at_ms)
+
+
+DAY = [
+    trade(2, "20.10", "bob", quantity=3, human=False),
+    trade(0, "10", "ann", quantity=2, fee=Decimal("0.5")),
+    trade(1, "30", "ann"),
+    trade(3, "20.10", "cem", fee=Decimal("0.7")),
+]
+"""Four trades, the third of the day arrived first."""
+
+
 def shout(trade: Trade) -> str:
     return trade.user.upper()
 
 
 def worth(trade: Trade) -> Decimal:
     return trade.price * trade.quantity
+
+
+class Longest:
+    """An aggregate of a user's own: the longest text, of equally long ones the first in the alphabet."""
+
+    value = "user"
+
+    def create(self) -> str:
+        return ""
+
+    def add(self, accumulator: str, value: str) -> str:
+        return max(accumulator, value, key=lambda text: (len(text), [-ord(letter) for letter in text]))
+
+    def merge(self, left: str, right: str) -> str:
+        return self.add(left, right)
+
+    def result(self, accumulator: str) -> str:
+        return accumulator
 
 
 EXACT: dict[str, Any] = {

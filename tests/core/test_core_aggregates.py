@@ -1,8 +1,5 @@
-"""What aggregates are, what they refuse, and what each of them says of a few records."""
+"""What each aggregate says of a few records, one of a user's own among them."""
 
-import re
-import subprocess
-import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.aggregates import Row, Trade, decimals, result, worth
+from core.aggregates import DAY, Longest, Trade, decimals, result, trade, worth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,23 +32,8 @@ from stormline import (
     Variance,
     WeightedMean,
 )
-from stormline.core.aggregate import Aggregation, aggregate_faults
+from stormline.core.aggregate import Aggregation
 from stormline.core.errors import StateError
-from stormline.core.own import said_aggregate
-
-
-def trade(at_ms: int, price: Any, user: str = "ann", **fields: Any) -> Row:
-    values = {"quantity": 1, "ratio": 0.5, "human": True, "day": date(2026, 1, 1 + at_ms), **fields}
-    return Trade(at_ms, price=Decimal(price), user=user, **values), (at_ms, "p", at_ms)
-
-
-DAY = [
-    trade(2, "20.10", "bob", quantity=3, human=False),
-    trade(0, "10", "ann", quantity=2, fee=Decimal("0.5")),
-    trade(1, "30", "ann"),
-    trade(3, "20.10", "cem", fee=Decimal("0.7")),
-]
-"""Four trades, the third of the day arrived first."""
 
 
 @pytest.mark.parametrize(
@@ -176,61 +158,6 @@ def test_ints_of_any_size_are_exact() -> None:
     assert aggregation.result(back).var is None
 
 
-BROKEN = {
-    "NaN": {"price": "NaN"},
-    "sNaN": {"price": "sNaN"},
-    "infinite": {"price": "-Infinity"},
-    "float NaN": {"ratio": float("nan")},
-    "float infinite": {"ratio": float("inf")},
-    "float too large to sum": {"ratio": 1e300},
-    "Decimals of more than 1,000 digits": {"price": "1E+2000"},
-}
-
-
-@pytest.mark.parametrize("fields", BROKEN.values(), ids=list(BROKEN))
-@pytest.mark.parametrize("earlier", [[], [trade(0, 1)]], ids=["the first", "a later one"])
-def test_what_would_poison_a_result_breaks_its_record(fields: dict[str, Any], earlier: list[Row]) -> None:
-    """
-    `add` raises, so the record is dead-lettered, and the others count.
-    """
-    aggregation = Aggregation({"n": Count(), "price": Sum("price"), "ratio": Sum("ratio")}, Trade)
-    before = aggregation.add(None, trade(0, "0.01")[0])
-    record = Trade(0, 1, Decimal(fields.get("price", 1)), fields.get("ratio", 0.5), "ann", True, date(2026, 1, 1))
-
-    with pytest.raises((ValueError, ArithmeticError)):
-        aggregation.add(before, record)
-    assert (1, Decimal("0.01"), 0.5) == msgspec.structs.astuple(aggregation.result(before))
-
-
-def test_a_float_too_large_to_square_breaks_its_record() -> None:
-    """
-    Else merging two windows of finite values could give an infinite variance, with nobody to blame.
-    """
-    aggregation = Aggregation({"variance": Variance("ratio")}, Trade)
-    with pytest.raises(ValueError, match="too large for a variance"):
-        aggregation.add(None, trade(0, 1, ratio=1e141)[0])
-
-
-def test_the_largest_float_has_an_order_and_no_sum() -> None:
-    """
-    Where nothing is summed, every finite float is taken.
-    """
-    row = trade(0, 1, ratio=-sys.float_info.max)
-    assert -sys.float_info.max == result({"least": Min("ratio"), "last": Last("ratio")}, [row]).least
-
-
-def test_merging_rounds_where_adding_would_refuse() -> None:
-    """
-    No record is to blame for the sum of two panes, so it is there, to 1,000 digits.
-    """
-    aggregation = Aggregation({"sum": Sum("price"), "mean": Mean("price"), "range": Range("price")}, Trade)
-    left, right = (aggregation.add(None, trade(0, price)[0]) for price in ("1E+1100", "1E-1100"))
-    found = aggregation.result(aggregation.merge(left, right))
-
-    assert (Decimal("1E+1100"), Decimal("5E+1099")) == (found.sum, found.mean)
-    assert Decimal("1E+1100") == found.range
-
-
 def test_a_result_whose_state_is_lost_is_not_gone_on_with() -> None:
     """
     A mean without its count and sum says nothing of the records behind it.
@@ -240,45 +167,6 @@ def test_a_result_whose_state_is_lost_is_not_gone_on_with() -> None:
 
     with pytest.raises(StateError, match="without the state"):
         aggregation.read(shown, None)
-
-
-def untyped(trade):  # type: ignore[no-untyped-def]
-    return trade.quantity
-
-
-def text(trade: Trade) -> str:
-    return trade.user
-
-
-@pytest.mark.parametrize("given", [True, "5", None, [1]], ids=repr)
-def test_an_expression_that_gives_no_number_breaks_its_record(given: Any) -> None:
-    """
-    Only what can be told when it runs; None is no value.
-    """
-    aggregation = Aggregation({"sum": Sum(lambda trade: given)}, Trade)
-    if given is None:
-        assert aggregation.result(aggregation.add(None, DAY[0][0])).sum is None
-        return
-    with pytest.raises(TypeError, match="the expression gave"):
-        aggregation.add(None, DAY[0][0])
-
-
-class Longest:
-    """An aggregate of a user's own: the longest text, of equally long ones the first in the alphabet."""
-
-    value = "user"
-
-    def create(self) -> str:
-        return ""
-
-    def add(self, accumulator: str, value: str) -> str:
-        return max(accumulator, value, key=lambda text: (len(text), [-ord(letter) for letter in text]))
-
-    def merge(self, left: str, right: str) -> str:
-        return self.add(left, right)
-
-    def result(self, accumulator: str) -> str:
-        return accumulator
 
 
 def test_four_methods_are_an_aggregate() -> None:
@@ -292,161 +180,6 @@ def test_four_methods_are_an_aggregate() -> None:
     rows = [*DAY, trade(4, 1, "dora")]
     assert "dora" == result({"it": Longest(), "n": Count()}, rows).it
     assert "bob" == result({"it": LongestMachine()}, rows).it
-
-
-@pytest.mark.parametrize(
-    ("method", "gives"),
-    [("add", float("nan")), ("add", {1, 2}), ("add", object()), ("result", object()), ("add", 1 << 70)],
-    ids=["NaN", "another type", "no JSON", "a result that is no JSON", "fine"],
-)
-def test_an_own_aggregate_that_cannot_be_written_breaks_its_record(method: str, gives: Any) -> None:
-    """
-    It is found when the record comes, not when Redis is written or, after a crash, read.
-    """
-
-    class Odd:
-        def create(self) -> float | int:
-            return 0
-
-        def add(self, accumulator: Any, value: Any) -> Any:
-            return gives if method == "add" else 1
-
-        def merge(self, left: Any, right: Any) -> Any:
-            return left
-
-        def result(self, accumulator: Any) -> Any:
-            return gives if method == "result" and accumulator else accumulator
-
-    aggregation = Aggregation({"odd": Odd(), "n": Count()}, Trade)
-    if gives == 1 << 70:
-        assert 1 << 70 == aggregation.result(aggregation.add(None, DAY[0][0])).odd
-        return
-    with pytest.raises((TypeError, msgspec.ValidationError)):
-        aggregation.add(None, DAY[0][0])
-
-
-class WithoutType(Longest):
-    def create(self):  # type: ignore[no-untyped-def]
-        return ""
-
-
-class WithoutMerge:
-    create = add = result = Longest.create
-
-
-FAULTS: dict[str, tuple[Any, str]] = {
-    "no field": (Sum("prise"), "reads the field 'prise'; Trade has at_ms, quantity, price"),
-    "sum of texts": (Sum("user"), "works on numbers, and the field 'user' is str"),
-    "mean of texts": (Mean("user"), "works on numbers, and the field 'user' is str"),
-    "variance of texts": (Variance(text), "works on numbers, and core.aggregates.text is str"),
-    "sum of truths": (Sum("human"), "works on numbers, and the field 'human' is bool"),
-    "no order": (Min(lambda trade: None, where="nobody"), "has where = 'nobody'; Trade has"),
-    "where is no truth": (Count(where="user"), "has where = 'user', which is str; give a field of type bool"),
-    "where is a number": (Count(where=5), "has where = 5; give the name of a bool field or a function"),  # type: ignore[arg-type]
-    "value is a number": (Sum(5), "reads 5; give the name of a field or a function"),  # type: ignore[arg-type]
-    "no value": (Max(None), "needs a field or a function of the record"),
-    "no type": (Last(untyped), "whose type is not known; write it as a function with a return annotation"),
-    "any of texts": (AnyTrue("user"), "works on true and false, and the field 'user' is str"),
-    "concat of numbers": (Concat("price"), "works on texts, and the field 'price' is Decimal"),
-    "no weight": (WeightedMean("price", "user"), "works on numbers, and the field 'user' is str"),
-    "limit": (Collect("user", limit=0), "has limit = 0; give a whole number above 0"),
-    "limit of concat": (Concat("user", limit=-1), "has limit = -1; give a whole number above 0"),
-    "limit of distinct": (Distinct("user", limit=0), "has limit = 0; give a whole number above 0"),
-    "k": (TopK("user", 0), "has k = 0; give a whole number above 0"),
-    "k above limit": (TopK("user", 10, limit=5), "has limit = 5, less than k = 10"),
-    "bounds descend": (Histogram("price", [3, 1]), "has bounds = [3, 1]; give each bound once, ascending"),
-    "bounds repeat": (Histogram("price", [1, 1]), "give each bound once, ascending"),
-    "NaN is a bound": (Histogram("price", [float("nan")]), "give each bound once, ascending"),
-    "no bounds": (Histogram("price", []), "has bounds = (); give a list of numbers"),
-    "texts as bounds": (Histogram("price", ["a"]), "give a list of numbers"),  # type: ignore[list-item]
-    "quantile above 1": (Quantiles("price", [0.5, 99]), "asks for the quantile 99; give a number from 0 to 1"),
-    "no quantile": (Quantiles("price", []), "give a list such as [0.5, 0.99]"),
-    "a class": (Count, "is the class Count; make one of it: Count(...)"),
-    "no aggregate": (5, "is 5, which has no create, add, merge, result"),
-    "no merge": (WithoutMerge(), "which has no merge"),
-    "own without type": (WithoutType(), "has a WithoutType.create without a return annotation"),
-}
-
-
-@pytest.mark.parametrize(("aggregate", "told"), FAULTS.values(), ids=list(FAULTS))
-def test_what_cannot_work_is_told_before_anything_starts(aggregate: Any, told: str) -> None:
-    """
-    The message has the aggregate's name, what came, and what to write.
-    """
-    with pytest.raises(ValueError, match="the aggregate mine ") as caught:
-        Aggregation({"mine": aggregate}, Trade)
-    assert told.replace("core.aggregates", __name__) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["1st", "class", "_x", "a b", "", "key", "start", "revision", "window", "id", 5])
-def test_a_name_that_would_not_read_well_is_refused(name: Any) -> None:
-    """
-    It has to be an attribute, and must not hide what a row of results says besides.
-    """
-    assert [True] == ["needs a" in fault for fault in aggregate_faults({name: Count()})]
-
-
-def test_two_names_that_python_reads_as_one_are_refused() -> None:
-    """
-    The ligature is the same identifier as its letters.
-    """
-    assert "have one name" in aggregate_faults({"ﬁrst": Count(), "first": Count()})[0]
-
-
-def test_all_faults_are_told_at_once() -> None:
-    """
-    Those that need the schema, and, when the class is made, all others.
-    """
-    wrong = {"key": Count(), "a": Sum("user"), "b": Quantiles("prise", [2, 3]), "c": Collect(limit=0)}
-
-    with pytest.raises(ValueError, match="key") as caught:
-        Aggregation(wrong, Trade)
-    assert 6 == len(str(caught.value).splitlines())
-    assert 4 == len(aggregate_faults(wrong))
-
-
-def test_without_the_package_a_sketch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    What to install is said before anything starts; what is exact works without.
-    """
-    monkeypatch.setitem(sys.modules, "datasketches", None)
-    faults = aggregate_faults({"a": Quantiles("price", [0.5]), "b": Distinct("user")})
-
-    assert 2 == len(faults)
-    assert all(f"{sys.executable} -m pip install datasketches" in fault for fault in faults)
-    assert [] == aggregate_faults({"b": Distinct("user", limit=None), "c": TopK("user"), "d": StdDev("price")})
-
-
-SHOWN: list[tuple[Any, str]] = [
-    (Count(), "Count()"),
-    (Sum("price"), "Sum('price')"),
-    (Sum(worth, where="human"), "Sum(core.aggregates.worth, where='human')"),
-    (Quantiles("price", [0.5]), "Quantiles('price', fractions=(0.5,))"),
-    (StdDev("price", population=True), "StdDev('price', population=True)"),
-    (Longest(), f"{__name__}.Longest(value='user')"),
-]
-
-
-@pytest.mark.parametrize(("aggregate", "shown"), SHOWN, ids=[shown for _, shown in SHOWN])
-def test_an_aggregate_is_told_in_full(aggregate: Any, shown: str) -> None:
-    """
-    The fingerprint of a topology is made of it.
-    """
-    assert shown == said_aggregate(aggregate)
-
-
-def test_a_lambda_is_told_by_its_code() -> None:
-    """
-    The same in each process, another if the code is another.
-    """
-    code = "from stormline import Sum; print(Sum(lambda t: t.a * 2), Sum(lambda t: t.a * 3), Sum(lambda t: t.b * 2))"
-    runs = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    }
-
-    assert 1 == len(runs)
-    assert 3 == len(set(re.findall(r"<lambda (\w+)>", runs.pop())))
 
 
 def test_one_function_may_be_read_as_numbers_and_as_truth() -> None:
