@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from simulation.world import Identities, Output
+from simulation.outputs import Identities, Output
 
 from stormline.core.aggregate import Aggregation
 from stormline.core.batch import Batch, Rows

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from simulation.world import Server
+from simulation.server import Server
 
 from stormline.connectors.redis import connect
 from stormline.embedded.servers import EmbeddedServers

@@ -12,7 +12,9 @@ from functools import partialmethod
 from typing import Any
 
 import pytest
-from simulation.world import Server, Violation, World
+from simulation.invariants import Violation
+from simulation.server import Server
+from simulation.world import World
 
 from stormline.connectors import redis_commands
 from stormline.core.deliveries import Deliveries
