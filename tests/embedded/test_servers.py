@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from embedded_parts import addresses, client_of, eventually, run_owner, url_of
@@ -158,6 +159,21 @@ def test_a_port_in_use_is_told_with_its_key_and_its_holder(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.log"))
     with EmbeddedServers.start(tmp_path, redis_port=port, redis_only=True) as running:
         assert running.redis_url == f"redis://127.0.0.1:{port}/0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only one may be bound to a port")
+def test_a_look_at_a_port_is_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that begins to listen while somebody looks whether its port is free gets it."""
+    port = ports.free_port()
+
+    class Looking(socket.socket):
+        def __exit__(self, *error: object) -> None:
+            socket.create_server(("127.0.0.1", port)).close()
+            super().__exit__(*error)
+
+    there = SimpleNamespace(socket=Looking, SOL_SOCKET=socket.SOL_SOCKET, SO_REUSEADDR=socket.SO_REUSEADDR)
+    monkeypatch.setattr(ports, "socket", there)
+    assert not ports.is_taken(port)
 
 
 @pytest.mark.parametrize("port", [-1, 65536])

@@ -21,8 +21,7 @@ def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections do not count
         try:
-            probe.bind((HOST, port))
-            probe.listen(1)
+            probe.bind((HOST, port))  # and no listen: that would be in the way of a server that starts at this moment
         except OSError:
             return True
     return False
