@@ -12,7 +12,6 @@ from stormline.embedded.kafka.errors import Code, DamagedError, RefusedError
 from stormline.embedded.kafka.log import Limits, Log
 from tests.embedded.kafka.kafka_batches import GZIP, made
 
-pytestmark = pytest.mark.timeout(30)
 NO_LIMIT = 1 << 30
 
 
@@ -110,7 +109,9 @@ def test_a_log_without_records_keeps_its_place(tmp_path: Path) -> None:
     log.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     batch_times=st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=5), min_size=1, max_size=30),
     sizes=st.lists(st.sampled_from([1, 500, 5000]), min_size=1, max_size=4),
