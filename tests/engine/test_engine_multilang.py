@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -32,7 +33,11 @@ def commands():
         yield read()
 left = [{"id": 7, "tuple": [1]}, {"id": "x", "tuple": [2]}, {"id": 8, "tuple": [3]}]
 """
-WITHIN_MS = 20_000
+WITHIN_MS = 60_000
+ENOUGH_S = 4
+"""A subprocess time-out within which a child starts and answers, on a machine that is busy too."""
+KILLED = r"said nothing for \d s and is killed"
+"""It is looked for once a second, so that a second more may have gone by."""
 
 
 def heard(folder: Path) -> list[Any]:
@@ -94,10 +99,10 @@ def test_a_spout_that_is_not_asked_may_be_silent(tmp_path: Path, caplog: pytest.
     """
     Silence counts only while a `sync` is awaited: a deactivated spout lives on beyond the subprocess time-out.
     """
-    _, worker = spout(tmp_path, OBEYS, lambda bolt, tup: bolt.host.ack(tup), subprocess_timeout_secs=1)
+    _, worker = spout(tmp_path, OBEYS, lambda bolt, tup: bolt.host.ack(tup), subprocess_timeout_secs=ENOUGH_S)
     until(worker, lambda: len(heard(tmp_path)) >= 7)
     worker.deactivate()
-    worker.run(lambda: False, deadline_ms=WallClock().now_ms() + 2_500)
+    worker.run(lambda: False, deadline_ms=WallClock().now_ms() + 1_000 * ENOUGH_S + 1_500)
     worker.close()
 
     assert "made anew" not in caplog.text
@@ -114,7 +119,7 @@ def test_a_spout_that_owes_its_sync_is_killed(tmp_path: Path, caplog: pytest.Log
         say({"command": "sync"})
     """
     _, worker = spout(tmp_path, code, lambda bolt, tup: None, subprocess_timeout_secs=1)
-    until(worker, lambda: "said nothing for 1 s and is killed" in caplog.text)
+    until(worker, lambda: re.search(KILLED, caplog.text) is not None)
     worker.close()
 
 
@@ -136,7 +141,7 @@ def test_heartbeats_come_each_second_and_their_sync_keeps_a_busy_bolt_alive(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    A bolt that acks nothing until it has answered three heartbeats is silent for longer than the time-out otherwise.
+    A bolt that acks nothing until it has answered six heartbeats is silent for longer than the time-out otherwise.
     The heartbeat is what Storm 2.8 sends.
     """
     code = """
@@ -151,10 +156,10 @@ def test_heartbeats_come_each_second_and_their_sync_keeps_a_busy_bolt_alive(
             beats += 1
         else:
             held.append(got["id"])
-        while beats >= 3 and held:
+        while beats >= 6 and held:
             say({"command": "ack", "id": held.pop()})
     """
-    made, worker = bench(tmp_path, HEARS + textwrap.dedent(code), 3, subprocess_timeout_secs=2)
+    made, worker = bench(tmp_path, HEARS + textwrap.dedent(code), 3, subprocess_timeout_secs=ENOUGH_S)
     run_until_acked(made, worker, 3)
 
     assert "made anew" not in caplog.text
@@ -173,12 +178,12 @@ def test_a_bolt_that_stops_answering_heartbeats_is_killed(tmp_path: Path, caplog
             sys.stdin.read()
         say({"command": "ack", "id": tup["id"]})
     """
-    made, worker = bench(tmp_path, code, 3, subprocess_timeout_secs=1)
+    made, worker = bench(tmp_path, code, 3, subprocess_timeout_secs=ENOUGH_S)
     until(worker, lambda: made.seen("fail") == ["2"])
     worker.close()
 
     assert ["0", "1"] == sorted(made.seen("ack"))
-    assert "said nothing for 1 s and is killed" in caplog.text
+    assert re.search(KILLED, caplog.text)
 
 
 def test_task_ids_are_answered_unless_they_are_not_wanted(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def bench(folder: Path, code: str, count: int = 20, *, speaks: bool = True, **co
 
 
 def run_until_acked(made: Bench, worker: Worker, count: int = 20) -> None:
-    deadline_ms = WallClock().now_ms() + 20_000
+    deadline_ms = WallClock().now_ms() + 60_000
     try:
         assert worker.run(lambda: len(made.seen("ack")) == count, deadline_ms=deadline_ms), made.trace[-5:]
     finally:
@@ -69,7 +70,7 @@ def run_until_acked(made: Bench, worker: Worker, count: int = 20) -> None:
 
 def ends_with(worker: Worker) -> str:
     with pytest.raises(StormlineError) as raised:
-        worker.run(lambda: False, deadline_ms=WallClock().now_ms() + 20_000)
+        worker.run(lambda: False, deadline_ms=WallClock().now_ms() + 60_000)
     return str(raised.value)
 
 
@@ -109,7 +110,7 @@ def test_a_child_that_never_answers_is_killed(tmp_path: Path) -> None:
     Silence for the subprocess time-out ends the process; three times end the run.
     """
     _, worker = bench(tmp_path, "import signal; signal.pause()", speaks=False, subprocess_timeout_secs=1)
-    assert "said nothing for 1 s and is killed" in ends_with(worker)
+    assert re.search(r"said nothing for \d s and is killed", ends_with(worker))
 
 
 def test_a_flood_of_log_lines_is_bounded_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,7 +163,7 @@ def test_an_unknown_id_ends_the_child(tmp_path: Path, caplog: pytest.LogCaptureF
             say({"command": "ack", "id": "never-sent"})
         """,
     )
-    worker.run(lambda: len(made.seen("fail")) == 20, deadline_ms=WallClock().now_ms() + 20_000)
+    worker.run(lambda: len(made.seen("fail")) == 20, deadline_ms=WallClock().now_ms() + 60_000)
     worker.close()
     assert len(made.seen("fail")) == 20
     assert "acks tuple 'never-sent', which it does not hold" in caplog.text
@@ -194,6 +195,6 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     parent.wait()
     parent.stdout.close()
     try:
-        assert select.select([watched], [], [], 5)[0], json.dumps({"still alive": child})
+        assert select.select([watched], [], [], 60)[0], json.dumps({"still alive": child})
     finally:
         os.close(watched)
