@@ -59,7 +59,7 @@ def test_what_is_stuck_is_told_and_left_to_storm(tmp_path: Path) -> None:
     """
     gate = tmp_path / "gate"
     tried = module(tmp_path, WAITS.format(gate=str(gate)))
-    with child("ours", tried, "large", tmp_path, stormline__stuck_after_s=0.3) as spoken:
+    with child("ours", tried, "large", tmp_path, stormline__stuck_after_s=1.5) as spoken:
         spoken.say(batch("7"))
         heard = SYNC
         while heard == SYNC:
