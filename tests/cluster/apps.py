@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster.conftest import JARS
+from cluster.conftest import JARS, PATIENCE, PATIENCE_MS
 from cluster.test_cluster import until
 from faults.conftest import Project
 from oracle import purchases
@@ -130,16 +130,16 @@ class App:
         """`sparse submit`; `options`: settings of Storm's or ours, under names with "__" for dots."""
         given = [f"-o{key.replace('__', '.')}={json.dumps(value)}" for key, value in options.items()]
         names = ["-n", topology] if self.name == topology else ["-n", topology, "-N", self.name]
-        said = self.sparse("submit", *names, *given, *flags)
+        said = self.sparse("submit", *names, *given, *flags, *PATIENCE)
         assert 0 == said.returncode, said.stdout + said.stderr
 
-    def sparse(self, *args: str, within_s: float = 150) -> subprocess.CompletedProcess[str]:
+    def sparse(self, *args: str, within_s: float = 300) -> subprocess.CompletedProcess[str]:
         """A verb of the command line, in the environment `cluster`."""
         return self.project.sparse(*args, "-e", "cluster", within_s=within_s)
 
     def kill(self) -> None:
         """Returns when it is in the cluster's list no more."""
-        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
+        with nimbus.connect(HOST, self.settings.nimbus_port, PATIENCE_MS) as client:
             nimbus.kill(client, self.name)
             until(lambda: self.name not in [each.name for each in client.getClusterInfo().topologies])
 

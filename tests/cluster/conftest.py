@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +14,18 @@ import pytest
 from stormline.cluster import needs
 from stormline.cluster.cluster import Cluster
 from stormline.cluster.settings import Settings
-from stormline.embedded.ports import free_port
+from stormline.embedded.ports import is_taken
 
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".stormline" / "jars"
+PORTS = range(10_000, 20_000)
+"""Not those of the embedded servers, which the tests beside these start by the hundred: a port of Storm's workers is
+free most of the time, and a cluster does not start while somebody else has it."""
 SECRET, PASSWORD = "PASSWORD_OF_A_TESTS_KAFKA", "correct-horse-7"
 """The Supervisor's environment has it, and so have those of its workers."""
+PATIENCE_MS = 60_000
+"""For an answer of Nimbus, which shares the cores with the tests."""
+PATIENCE = ("--timeout", str(PATIENCE_MS))
 
 
 def require_java_and_maven() -> None:
@@ -34,10 +41,8 @@ def require_java_and_maven() -> None:
 
 def free_settings() -> Settings:
     """Every port a free one."""
-    taken: list[int] = []
-    while len(taken) < 10:
-        taken.append(free_port(avoid=taken))
-    zookeeper, nimbus, supervisor, kafka, controller, redis, *workers = taken
+    free = [port for port in random.SystemRandom().sample(PORTS, 200) if not is_taken(port)]
+    zookeeper, nimbus, supervisor, kafka, controller, redis, *workers = free[:10]
     return Settings(
         zookeeper_port=zookeeper,
         nimbus_port=nimbus,

@@ -14,7 +14,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 from cluster import test_cluster
-from cluster.conftest import ROOT
+from cluster.conftest import PATIENCE, PATIENCE_MS, ROOT
 
 from stormline.cli import commands
 from stormline.cluster import nimbus
@@ -40,7 +40,7 @@ class Verbs:
         (root / "config.json").write_text(json.dumps({"envs": {"embedded": {}, "prod": env}}))
 
     def call(self, *words: str) -> Result:
-        patience = () if "--timeout" in words else ("--timeout", "60000")  # Nimbus shares the cores with the tests
+        patience = () if "--timeout" in words else PATIENCE
         return CliRunner().invoke(commands.sparse, ["--project", str(self.root), *words, *patience])
 
     def __call__(self, *words: str) -> str:
@@ -79,7 +79,7 @@ def submit(settings: Settings, name: str, folder: Path) -> None:
         content.write(ROOT / "benchmarks" / "word_count" / "spout.py", "resources/word_count/spout.py")
         content.write(ROOT / "tests" / "cluster" / "reporting.py", "resources/cluster/reporting.py")
     conf = {"topology.max.spout.pending": 1, "topology.workers": 1, "topology.acker.executors": 1}
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         nimbus.submit(client, name, nimbus.upload(client, jar), ReportingTopology.thrift_topology, conf)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from cluster.conftest import JARS, ROOT, free_settings, require_java_and_maven
+from cluster.conftest import JARS, PATIENCE_MS, ROOT, free_settings, require_java_and_maven
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from stormline.cluster import nimbus, processes
@@ -30,7 +30,7 @@ WORDS = "word_count"
 PAUSE = threading.Event()  # never set: between two looks the cores are the cluster's
 
 
-def until(condition: Callable[[], Any], limit_s: float = 60) -> None:
+def until(condition: Callable[[], Any], limit_s: float = 150) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, f"not there after {limit_s} s"
@@ -68,7 +68,7 @@ def redis_of(settings: Settings) -> redis.Redis:
 
 
 def topologies(settings: Settings) -> list[str]:
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         return [each.name for each in client.getClusterInfo().topologies]
 
 
@@ -90,12 +90,12 @@ def submit_words(settings: Settings, jar: Path) -> None:
             source = ROOT / "benchmarks" / "word_count" / f"{name}.py"
             content.write(source, f"resources/word_count/{name}.py")
     conf = {"topology.max.spout.pending": 1, "topology.workers": 1}
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         nimbus.submit(client, WORDS, nimbus.upload(client, jar), WordCount.thrift_topology, conf)
 
 
 def acked(settings: Settings) -> int:
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         ids = [each.id for each in client.getClusterInfo().topologies if each.name == WORDS]
         executors = client.getTopologyInfo(ids[0]).executors if ids else []
         spouts = [each.stats.specific.spout for each in executors if each.stats and each.component_id == "words"]
@@ -202,7 +202,7 @@ def test_data_and_topologies_survive_down_which_leaves_no_process(
     consumer.close()
     assert [WORDS] == topologies(settings)
     until(lambda: cluster.status().workers)
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         nimbus.kill(client, WORDS)
     until(lambda: not topologies(settings))
 

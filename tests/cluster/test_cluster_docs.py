@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from cluster.apps import App
-from cluster.conftest import JARS, ROOT
+from cluster.conftest import JARS, PATIENCE_MS, ROOT
 from cluster.test_cluster import redis_of, topologies, until
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from ruamel.yaml import YAML
@@ -33,7 +33,7 @@ LOOKS = ("results", "stats", "list", "tail", "logs", "worker-uptime", "slot-usag
 """Verbs that only look: what they show comes about by and by."""
 GOES_ON = ("--watch", "--follow", "-f")
 """A verb with such a flag ends by Ctrl-C."""
-WITHIN_S = 90
+WITHIN_S = 240
 HEAP_MB = 128
 WITHOUT_DEFAULT = {"topology.subprocess.timeout.secs"}
 """Storm's, too: what it does is seen in test_components_on_storm.py."""
@@ -152,12 +152,12 @@ def reader(cluster: Cluster, settings: Settings, tmp_path: Path) -> Iterator[Rea
     reader = Reader(tmp_path / "project", settings, cluster)
     yield reader
     cluster.up()
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         deploy.end(client, reader.app.name, 0)
     redis_of(settings).flushall()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_commands_print_the_lines_that_are_shown(reader: Reader, cluster: Cluster, settings: Settings) -> None:
     """
     Each `$ ./sparse …` of docs/cluster.md runs, in order, and prints each line shown below it; what it tells of the
@@ -203,7 +203,7 @@ def test_the_settings_shown_are_storms(cluster: Cluster, settings: Settings) -> 
     Each key of a storm.yaml, and each of the topology's settings, is one that Storm has; the default is ours.
     """
     assert cluster
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         known = on_storm.nimbus_conf(client)
     shown = {key: value for text in blocks("yaml") for key, value in YAML(typ="safe", pure=True).load(text).items()}
     table = dict(re.findall(r"^\| `(topology\.[\w.]+)` \| (\S+)", DOCUMENT, re.MULTILINE))

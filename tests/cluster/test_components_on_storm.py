@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cluster.apps import App, components, expected, fewer, stateless
+from cluster.conftest import PATIENCE_MS
 from cluster.test_cluster import until
 from cluster.test_faults_on_storm import WITHIN_S
 
@@ -26,7 +27,7 @@ from stormline.core.slot import SLOTS
 from stormline.embedded.ports import HOST
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform == "win32", reason="no cluster on Windows"),
 ]
 TOPIC = "careful"
@@ -104,7 +105,7 @@ def log_of(cluster: Cluster) -> str:
 def counters(app: App) -> dict[str, Counter[str]]:
     """Component -> what Storm has counted on its data streams, as `emitted by_monthly`."""
     found: dict[str, Counter[str]] = {}
-    with nimbus.connect(HOST, app.settings.nimbus_port) as client:
+    with nimbus.connect(HOST, app.settings.nimbus_port, PATIENCE_MS) as client:
         (number,) = [each.id for each in client.getClusterInfo().topologies if each.name == app.name]
         executors = client.getTopologyInfo(number).executors
     for executor in executors:
@@ -149,7 +150,7 @@ def test_all_that_is_said_is_in_the_workers_log(cluster: Cluster, careful: Caref
     """
     end = careful.feed(1)
     until(lambda: careful.app.committed() == end, WITHIN_S)
-    until(lambda: "written to descriptor 1" in log_of(cluster), 20)
+    until(lambda: "written to descriptor 1" in log_of(cluster))
     lines = re.findall(r"\[(\w+)\] .*\b(printed|told|warned|erred)$", log_of(cluster), re.MULTILINE)
     assert {"printed": "INFO", "told": "INFO", "warned": "WARN", "erred": "ERROR"} == {text: at for at, text in lines}
     assert "stdout belongs to Storm" in log_of(cluster)
@@ -230,7 +231,7 @@ def test_a_halted_app_stays_alive_until_it_is_resumed(cluster: Cluster, careful:
     (worker,) = worker_pids(cluster)
     end = careful.feed(5)
     # What is on its way is still counted; the spouts hear of it at their next commit, the bolts when they are anew.
-    with nimbus.connect(HOST, app.settings.nimbus_port) as client:
+    with nimbus.connect(HOST, app.settings.nimbus_port, PATIENCE_MS) as client:
         (number,) = [each.id for each in client.getClusterInfo().topologies if each.name == app.name]
         until(lambda: "somebody has to look" in str(client.getTopologyInfo(number).errors), WITHIN_S)
     committed = app.committed()

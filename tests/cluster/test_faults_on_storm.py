@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 from cluster.apps import App, components, expected, fewer, stateless
+from cluster.conftest import PATIENCE_MS
 from cluster.test_cluster import until
 
 from stormline.cluster import nimbus
@@ -26,12 +27,12 @@ from stormline.cluster.settings import Settings
 from stormline.embedded.ports import HOST
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform == "win32", reason="no cluster on Windows"),
 ]
 SEED = int(os.environ.get("STORMLINE_SEED", "1997"))
 TOPIC = "hundred"
-WITHIN_S = 150
+WITHIN_S = 250
 """What a worker that died held is emitted again after 10 to 20 s, and the worker is back in 10."""
 TRIES = 5
 """A repetition may be through before the fault can hit it: then the next one is fed."""
@@ -160,7 +161,7 @@ def test_a_new_version_with_another_parallelism(cluster: Cluster, under_way: Und
     app.set_parallelism(3)
     survives(under_way, lambda: app.submit("--force", "--workers", "2"))
     until(lambda: len(components(cluster, app.name, "spout")) == 3, WITHIN_S)
-    with nimbus.connect(HOST, app.settings.nimbus_port) as client:
+    with nimbus.connect(HOST, app.settings.nimbus_port, PATIENCE_MS) as client:
         assert [app.name] == [each.name for each in client.getClusterInfo().topologies]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from cluster.apps import WHEELS
+from cluster.conftest import PATIENCE, PATIENCE_MS
 from cluster.test_cluster import PAUSE
 from stock import test_stock_components
 from stock.stock_runs import PROJECT
@@ -30,7 +31,7 @@ from stormline.cluster.settings import Settings
 from stormline.embedded.ports import HOST
 
 pytestmark = pytest.mark.timeout(600)
-WITHIN_S = 90
+WITHIN_S = 250
 NUMBERS = itertools.count(1)
 
 
@@ -49,11 +50,11 @@ class OnStorm:
     def __enter__(self) -> OnStorm:
         options = [f"-o{key}={json.dumps(value)}" for key, value in self._conf.items()]
         command = [sys.executable, "-m", "stormline.cli", "submit", "-n", self._topology, "-N", self._name]
-        run([*command, "-w", "1", "-a", "1", *options], self.project)
+        run([*command, "-w", "1", "-a", "1", *options, *PATIENCE], self.project)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
+        with nimbus.connect(HOST, self.settings.nimbus_port, PATIENCE_MS) as client:
             nimbus.kill(client, self._name)
 
     def until(self, done: Callable[[], bool]) -> None:
@@ -149,5 +150,5 @@ def test_streamparses_own_submit_takes_our_jar(
             PAUSE.wait(0.05)
         assert {str(number): 1 for number in range(1, 51)} == Counter(acked.read_text().split())
     finally:
-        with nimbus.connect(HOST, settings.nimbus_port) as client:
+        with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
             nimbus.kill(client, "wordcount")

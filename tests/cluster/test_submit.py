@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from click.testing import CliRunner
-from cluster.conftest import ROOT
+from cluster.conftest import PATIENCE, PATIENCE_MS, ROOT
 from cluster.test_cluster import redis_of, until, until_fetched
 from kafka import KafkaProducer
 
@@ -56,7 +56,7 @@ class Project:
     def start(self, *words: str) -> subprocess.Popen[str]:
         environment = {name: value for name, value in os.environ.items() if name != "STREAMPARSE_NIMBUS"}
         return subprocess.Popen(
-            [sys.executable, "-m", "stormline.cli", "--project", str(self.root), *words],
+            [sys.executable, "-m", "stormline.cli", "--project", str(self.root), *words, *PATIENCE],
             env={**environment, "PYTHONPATH": str(ROOT / "src")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -67,7 +67,7 @@ class Project:
     def sparse(self, *words: str) -> tuple[int, str]:
         """Exit code, and what it said."""
         process = self.start(*words)
-        said, _ = process.communicate(timeout=300)
+        said, _ = process.communicate(timeout=500)
         return process.returncode, said
 
 
@@ -78,13 +78,13 @@ def project(tmp_path: Path, cluster: Cluster, settings: Settings, bare_python: s
     yield Project(tmp_path / "project", settings, ROOT, python=bare_python)
     if status(settings) is not None:
         until_fetched(cluster, APP)
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         deploy.end(client, APP, 0)
     redis_of(settings).flushall()
 
 
 def status(settings: Settings, name: str = APP) -> str | None:
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         found = deploy.running(client, name)
         return found and found.status
 
@@ -131,7 +131,7 @@ def test_a_submitted_topology_counts_and_its_successor_goes_on_from_there(
     assert "6 of 6 executors run" in said
     assert counted(settings) > 0
     until(lambda: counted(settings) == 300)
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         found = deploy.running(client, APP)
         assert found is not None
         conf = json.loads(client.getTopologyConf(found.id))
@@ -164,7 +164,7 @@ def test_an_interrupted_submit_leaves_the_cluster_as_it_was(
         raise KeyboardInterrupt
 
     def sparse(*words: str) -> int:
-        return CliRunner().invoke(verbs.sparse, ["--project", str(project.root), *words]).exit_code
+        return CliRunner().invoke(verbs.sparse, ["--project", str(project.root), *words, *PATIENCE]).exit_code
 
     with monkeypatch.context() as patched:
         patched.setattr(submit, "_told_bytes", interrupt)
@@ -173,7 +173,7 @@ def test_an_interrupted_submit_leaves_the_cluster_as_it_was(
 
     assert 0 == sparse("submit", "-n", APP, "-i")
     assert "INACTIVE" == status(settings)
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         client.activate(APP)
     until(lambda: status(settings) == "ACTIVE")
     with monkeypatch.context() as patched:
@@ -187,12 +187,12 @@ def test_of_two_submits_at_once_one_wins_and_the_other_shuts_nobody_out(project:
     One is told who was faster; the number of the run is that of the winner.
     """
     both = [project.start("submit", "-n", APP) for _ in range(2)]
-    ended = [(process.communicate(timeout=300)[0], process.returncode) for process in both]
+    ended = [(process.communicate(timeout=500)[0], process.returncode) for process in both]
 
     (_, first), (said, second) = sorted(ended, key=lambda each: each[1])
     assert (0, 1) == (first, second), ended
     assert any(text in said for text in ("another submit", "runs on the cluster already"))
-    with nimbus.connect(HOST, settings.nimbus_port) as client:
+    with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
         found = deploy.running(client, APP)
         assert found is not None
         assert run_number(settings) == str(json.loads(client.getTopologyConf(found.id))["stormline.run"])
@@ -224,5 +224,5 @@ def test_a_stock_topology_runs_in_a_virtualenv_of_the_workers(
         assert 0 == code, said
         until(lambda: len((tmp_path / "acked").read_text().split()) == 20)
     finally:
-        with nimbus.connect(HOST, settings.nimbus_port) as client:
+        with nimbus.connect(HOST, settings.nimbus_port, PATIENCE_MS) as client:
             deploy.end(client, name, 0)
