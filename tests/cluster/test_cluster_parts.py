@@ -30,7 +30,7 @@ IGNORES_SIGTERM = [
 ]
 
 
-def until(condition: Callable[[], object], limit_s: float = 20) -> None:
+def until(condition: Callable[[], object], limit_s: float = 60) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end
@@ -81,7 +81,7 @@ def test_a_daemon_runs_once(tmp_path: Path) -> None:
 
 def test_a_daemon_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the grace time is over `wait` kills it."""
-    monkeypatch.setattr("stormline.cluster.daemon.GRACE_S", 0.2)
+    monkeypatch.setattr("stormline.cluster.daemon.GRACE_S", 1.0)
     daemon = launched(tmp_path, IGNORES_SIGTERM)
     daemon.terminate()
     daemon.wait()

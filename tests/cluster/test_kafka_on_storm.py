@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from cluster.apps import WHEELS, components
-from cluster.conftest import PASSWORD, SECRET
+from cluster.conftest import PASSWORD, PATIENCE, PATIENCE_MS, SECRET
 from cluster.test_cluster import until
 from cluster.test_faults_on_storm import WITHIN_S
 from connectors.kafka_secured import USER, SecuredKafka
@@ -40,7 +40,7 @@ from stormline.connectors.results import Results
 from stormline.embedded.ports import HOST
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform == "win32", reason="no cluster on Windows"),
 ]
 APP = "payments"
@@ -149,13 +149,14 @@ class App:
         assert 0 == done.returncode, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def submit(self) -> str:
-        options = {"topology.message.timeout.secs": 5, "topology.worker.childopts": QUICK_START}
+    def submit(self, *, timeout_s: int = 5) -> str:
+        """`timeout_s`: of tuples."""
+        options = {"topology.message.timeout.secs": timeout_s, "topology.worker.childopts": QUICK_START}
         given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        return self.sparse("submit", "--workers", "1", *given)
+        return self.sparse("submit", "--workers", "1", *given, *PATIENCE)
 
     def end(self) -> None:
-        with nimbus.connect(HOST, self.settings.nimbus_port) as client:
+        with nimbus.connect(HOST, self.settings.nimbus_port, PATIENCE_MS) as client:
             deploy.end(client, APP, 0)
 
     def feed(self, count: int, deadly: Iterable[int] = ()) -> None:
@@ -272,7 +273,7 @@ def test_the_secret_is_told_to_nobody(cluster: Cluster, app: App) -> None:
     The topology's configuration, as Nimbus gives it to everybody, has the variable's name; neither Storm's data nor any
     log has what is in it.
     """
-    with nimbus.connect(HOST, app.settings.nimbus_port) as client:
+    with nimbus.connect(HOST, app.settings.nimbus_port, PATIENCE_MS) as client:
         (number,) = [each.id for each in client.getClusterInfo().topologies if each.name == APP]
         conf: Any = json.loads(client.getTopologyConf(number))
     assert conf["stormline.kafka"]["sasl"]["password"] == f"env:{SECRET}"
@@ -318,7 +319,7 @@ def test_what_was_acked_is_not_read_again(cluster: Cluster, app: App) -> None:
     app.sparse("kill", "--wait", "1")
     app.feed(1_000)
     app.end()
-    app.submit()
+    app.submit(timeout_s=30)  # a spout may begin long before its bolts, where four processes start on two cores
     until(app.is_through, WITHIN_S)
     after = app.receipts()
     assert before == {number: ids for number, ids in after.items() if number in before}
