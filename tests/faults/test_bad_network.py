@@ -32,9 +32,9 @@ KILLS = 10
 ROWS = 69_659
 RATE = 9_000
 """Rows a second: the job lasts some eight seconds, and faults meet it all along."""
-SLOW_RATE = 400
-"""It lasts three minutes, longer than ten starts of Apache Kafka take on a slow machine."""
-WAIT_S = 60
+SLOW_RATE = 100
+"""It would last eleven minutes, longer than ten starts of Apache Kafka on a slow machine; after those it is ended."""
+WAIT_S = 120
 YEAR_1997_MS = 852_076_800_000
 NOT_LEADER = 6
 
@@ -48,7 +48,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture(scope="module")
 def apache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
-    apache = ApacheKafka(tmp_path_factory.mktemp("apache"))
+    apache = ApacheKafka(tmp_path_factory.mktemp("apache"), is_killed=True)
     apache.wait()
     yield apache
     apache.kill()
@@ -83,7 +83,7 @@ def equals_the_file(project: Project, what: str) -> None:
         assert rows == purchases.parsed(found.stdout), f"{component} differs; {what}"
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_network_that_cuts_delays_and_garbles_changes_no_result(
     project: Project, broker: Broker, client: str
@@ -96,7 +96,7 @@ def test_a_network_that_cuts_delays_and_garbles_changes_no_result(
         run = prepared(project, network.address, client).start("run", "--rate", str(RATE))
         until_it_runs(run)
         network.begin()
-        said, _ = run.communicate(timeout=150)
+        said, _ = run.communicate(timeout=500)
     finally:
         network.close()
     assert 0 == run.returncode, f"seed {SEED}: {said}"
@@ -105,7 +105,7 @@ def test_a_network_that_cuts_delays_and_garbles_changes_no_result(
     equals_the_file(project, f"seed {SEED}, {network.met}")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_broker_that_is_killed_ten_times_changes_no_result(project: Project, broker: Broker, client: str) -> None:
     """
@@ -122,7 +122,7 @@ def test_a_broker_that_is_killed_ten_times_changes_no_result(project: Project, b
             with pytest.raises(subprocess.TimeoutExpired):
                 run.wait(chance.uniform(0.0, 0.8))
             broker.start()
-        rest, _ = run.communicate(timeout=120)
+        rest, _ = run.communicate(timeout=500)
     finally:
         if run.poll() is None:
             run.send_signal(signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_a_broker_that_is_killed_ten_times_changes_no_result(project: Project, b
     equals_the_file(project, f"seed {SEED}")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_bad_network_before_apache_kafka_changes_no_result(tmp_path: Path, apache: ApacheKafka) -> None:
     """
     Every kind of fault is met by each client, dozens in all.
@@ -150,7 +150,7 @@ def test_a_bad_network_before_apache_kafka_changes_no_result(tmp_path: Path, apa
             until_it_runs(run)
             networks[client].begin()
         for client, run in runs.items():
-            said[client], _ = run.communicate(timeout=150)
+            said[client], _ = run.communicate(timeout=500)
     finally:
         for network in networks.values():
             network.close()
@@ -162,7 +162,7 @@ def test_a_bad_network_before_apache_kafka_changes_no_result(tmp_path: Path, apa
         equals_the_file(projects[client], f"{client}, seed {SEED}, {met}")
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_apache_kafka_that_is_killed_ten_times_changes_no_result(tmp_path: Path, apache: ApacheKafka) -> None:
     """
     SIGKILL while records are fed and read; in each of its lives some of both clients are counted and committed.
@@ -210,7 +210,6 @@ def test_apache_kafka_that_is_killed_ten_times_changes_no_result(tmp_path: Path,
         assert ROWS == log_end(apache, topics[client]) == committed(apache, topics[client])
 
 
-@pytest.mark.timeout(100)
 def test_what_came_before_apache_kafka_died_is_not_fed_again(apache: ApacheKafka) -> None:
     """
     It has a batch, its answer is lost, and it comes back: what it knew of the producer of records that old it has

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Member:

@@ -16,7 +16,7 @@ from stormline.cluster import jars, needs, parts
 from stormline.cluster.layout import Layout
 
 _SOURCE = Path(stormline.embedded.kafka.__file__).parents[3]
-WAIT_S = 20
+WAIT_S = 60
 
 
 class EmbeddedKafka:
@@ -56,7 +56,8 @@ class EmbeddedKafka:
 class ApacheKafka:
     """Apache Kafka, one node, as the cluster of this project runs it; it ends with this object or the test run."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_killed: bool = False) -> None:
+        """`is_killed`: again and again, so it has to be able to come back soon."""
         require_java_and_maven()
         java_home = needs.require()
         settings = free_settings()
@@ -74,8 +75,10 @@ class ApacheKafka:
             # How often is looked for old segments, 5 minutes by default; and for what to compact, 15 s.
             properties.write("log.retention.check.interval.ms=300\nlog.initial.task.delay.ms=300\n")
             properties.write("log.cleaner.backoff.ms=100\n")
-            # So long a killed broker counts as alive, and may not come back. 9 s by default.
-            properties.write("broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n")
+            # So long a killed broker counts as alive, and may not come back. One that is only slow for so long has no
+            # leader for a moment.
+            if is_killed:
+                properties.write("broker.session.timeout.ms=1000\nbroker.heartbeat.interval.ms=200\n")
         subprocess.run(
             parts.format_command(self._layout, java_home), check=True, capture_output=True, timeout=WAIT_S * 3
         )

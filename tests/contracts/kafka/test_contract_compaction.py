@@ -23,7 +23,7 @@ from tests.contracts.kafka.kafka_reading import Reading
 from tests.contracts.kafka.kafka_transaction import Transactional
 from tests.contracts.kafka.kafka_wire import Wire, await_topic, connected
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.parametrize("kafka", ["apache"], indirect=True)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.parametrize("kafka", ["apache"], indirect=True)]
 STEPS = 60
 SEGMENT_MS = 1_000
 COMPACTED = {

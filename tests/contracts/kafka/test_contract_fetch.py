@@ -8,7 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S, wait_until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_fetch_waits_for_the_bytes_it_asked_for(kafka: str, either: Client, topic: str) -> None:

@@ -10,7 +10,7 @@ from tests.contracts.kafka.kafka_group import GroupMember
 from tests.contracts.kafka.kafka_member import wait_until
 from tests.contracts.kafka.kafka_wire import Wire, connected
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 ILLEGAL_GENERATION, INCONSISTENT, UNKNOWN_MEMBER, BAD_SESSION, REBALANCE, FENCED = 22, 23, 25, 26, 27, 82
 
 
@@ -87,7 +87,7 @@ def test_a_protocol_that_all_know_is_taken(
 
 def test_a_member_that_is_silent_is_out(wire: Wire, other_wire: Wire, topic: str, beside: ThreadPoolExecutor) -> None:
     """After its session time-out; the others go on without it, and it must begin anew."""
-    silent = alone(wire, topic, session_ms=500)
+    silent = alone(wire, topic, session_ms=3_000)
     second = GroupMember(other_wire, silent.group)
 
     answer = second.join()  # waits until the silent one is given up

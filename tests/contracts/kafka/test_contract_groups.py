@@ -8,7 +8,7 @@ from kafka.errors import (
 
 from tests.contracts.kafka.kafka_clients import Client
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_commits_are_kept_with_their_metadata(client: Client, topic: str) -> None:

@@ -9,7 +9,7 @@ from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_wire import Wire
 from tests.embedded.kafka.kafka_batches import made
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 OUT_OF_RANGE, UNKNOWN_TOPIC, UNKNOWN_EPOCH = 1, 3, 75
 
 

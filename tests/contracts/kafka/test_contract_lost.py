@@ -15,7 +15,7 @@ from stormline.core.events import Committed, Fetched, Trouble
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_reading import Reading
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 PORTIONS, PORTION = 8, 300
 Open = Callable[..., Reading]
 

@@ -8,7 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_group_goes_on_where_it_has_committed(client: Client, topic: str) -> None:

@@ -10,7 +10,7 @@ from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S
 from tests.contracts.kafka.kafka_wire import Wire
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 UNKNOWN_TOPIC = 3
 
 

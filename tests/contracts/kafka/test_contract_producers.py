@@ -4,7 +4,7 @@ import pytest
 
 from tests.contracts.kafka.kafka_clients import Client, Sent
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_idempotent_producer_keeps_its_order(client: Client, topic: str) -> None:

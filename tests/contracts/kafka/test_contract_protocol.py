@@ -4,7 +4,7 @@ import pytest
 
 from tests.contracts.kafka.kafka_wire import Wire, connected, schema
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 API_VERSIONS, UNSUPPORTED_VERSION = 18, 35
 KNOWN = {0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 32, 37, 42, 44, 47, 60}
 

@@ -29,7 +29,7 @@ from tests.contracts.kafka.kafka_scripted import (
     Scripted,
 )
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 LOADING, NO_COORDINATOR, NOT_COORDINATOR, NOT_LEADER = 14, 15, 16, 6
 PRODUCE_ACTS = [Act(PRODUCE, "lose"), Act(PRODUCE, NOT_LEADER)]
 

@@ -12,7 +12,7 @@ from tests.contracts.kafka.kafka_reading import Reading
 from tests.contracts.kafka.kafka_transaction import Transactional
 from tests.contracts.kafka.kafka_wire import Wire
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(params=CLIENTS)

@@ -11,7 +11,7 @@ from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S
 from tests.contracts.kafka.kafka_wire import Wire
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 

@@ -7,7 +7,7 @@ from tests.contracts.kafka.kafka_member import wait_until
 from tests.contracts.kafka.kafka_wire import Wire, filled, schema
 from tests.embedded.kafka.kafka_batches import GZIP, made
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 CORRUPT, INVALID_ACKS, OUT_OF_ORDER, INVALID_EPOCH, INVALID_RECORD, UNKNOWN_TOPIC = 2, 21, 45, 47, 87, 3
 LOADING = 14
 

@@ -11,7 +11,7 @@ from tests.contracts.kafka.kafka_member import wait_until
 from tests.contracts.kafka.kafka_wire import Wire, await_topic
 from tests.embedded.kafka.kafka_batches import made
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 SET, DELETE = 0, 1
 UNKNOWN_TOPIC, TOO_LARGE, INVALID_CONFIG = 3, 10, 40
 

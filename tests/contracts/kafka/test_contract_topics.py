@@ -15,7 +15,7 @@ from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import WAIT_S, wait_until
 from tests.contracts.kafka.kafka_wire import Wire
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 NO_ID = uuid.UUID(int=0)
 UNKNOWN_TOPIC, INVALID_TOPIC, UNKNOWN_TOPIC_ID = 3, 17, 100
 

@@ -9,7 +9,7 @@ from tests.contracts.kafka.kafka_member import WAIT_S, wait_until
 from tests.contracts.kafka.kafka_transaction import Transactional
 from tests.contracts.kafka.kafka_wire import Wire
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 END = -1
 
 

@@ -8,7 +8,7 @@ from tests.contracts.kafka.kafka_clients import Client, Sent
 from tests.contracts.kafka.kafka_member import wait_until
 from tests.contracts.kafka.kafka_wire import Wire, schema
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(600)
 
 
 def bodies(topic: str) -> dict[str, dict[str, Any]]:
