@@ -54,7 +54,7 @@ class Project:
             start_new_session=True,
         )
 
-    def sparse(self, *args: str, within_s: float = 100) -> subprocess.CompletedProcess[str]:
+    def sparse(self, *args: str, within_s: float = 250) -> subprocess.CompletedProcess[str]:
         """`sparse ARGS` to its end; standard output and error apart."""
         return subprocess.run(
             self._command(args),

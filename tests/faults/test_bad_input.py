@@ -104,7 +104,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tmpfs is Linux's")
-@pytest.mark.timeout(110)
 def test_a_full_disk_ends_the_run_and_loses_nothing(project: Project, small_disk: Path) -> None:
     """
     The run says which disk is full and what to do; with more room the next one ends with the right numbers.

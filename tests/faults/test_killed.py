@@ -30,7 +30,7 @@ def _kill_at_some_moment(run: subprocess.Popen[str], random: Random, *, while_st
     return None if run.returncode == 0 else last + rest
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_twenty_kills_change_no_result(project: Project) -> None:
     """
     Whenever the process group is killed, the next run goes on from there, and the results are those of the file.

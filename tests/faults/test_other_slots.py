@@ -9,7 +9,7 @@ def test_another_number_of_slots_loses_and_repeats_nothing(project: Project) -> 
     Stopped half-way, refused with what to do, respread, and run to its end: the results are those of the file.
     """
     project.slow()
-    stopped = project.sparse("run", "-t", "2", "--rate", "15000")
+    stopped = project.sparse("run", "-t", "4", "--rate", "10000")
     assert 0 == stopped.returncode, stopped.stdout + stopped.stderr
     assert "69,659 read" not in stopped.stdout
     topology = project.root / "topologies" / "purchases.py"

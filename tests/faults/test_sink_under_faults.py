@@ -82,13 +82,13 @@ def written(project: Project, topic: str) -> dict[int, list[tuple[bytes | None, 
     return found
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("hosting", [["--inline"], ["--workers", "2"], ["--multilang"]], ids=lambda words: words[0])
 def test_what_sinks_write_is_complete_in_every_hosting(sinking: Project, hosting: list[str]) -> None:
     """Each kept purchase once, by key to its partition, with its origin; a message for each final day."""
     lines = (Path(sinking.root) / "data").glob("*.gz")
     assert list(lines)
-    run = sinking.sparse("run", *hosting, within_s=160)
+    run = sinking.sparse("run", *hosting, within_s=500)
     assert run.returncode == 0, run.stdout + run.stderr
 
     large = written(sinking, "large")
@@ -109,7 +109,6 @@ def test_what_sinks_write_is_complete_in_every_hosting(sinking: Project, hosting
     assert 69_173 == sum(total["purchases"] for total in totals)
 
 
-@pytest.mark.timeout(100)
 def test_a_topic_that_nobody_creates_is_told_and_waited_for(sinking: Project) -> None:
     """Nothing is committed meanwhile; the run says what to do."""
     config = json.loads((sinking.root / "config.json").read_text())
@@ -121,7 +120,7 @@ def test_a_topic_that_nobody_creates_is_told_and_waited_for(sinking: Project) ->
     assert '"topics": {"totals": {"partitions": 1}}' in run.stdout
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 def test_whatever_dies_nothing_is_missing_and_what_came_twice_has_one_identity(sinking: Project) -> None:
     """SIGKILL to Kafka, later to the whole run; then every purchase is there, and by identity each just once."""
     sinking.slow()
@@ -132,7 +131,7 @@ def test_whatever_dies_nothing_is_missing_and_what_came_twice_has_one_identity(s
     until_written(run)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    last = sinking.sparse("run", within_s=120)
+    last = sinking.sparse("run", within_s=500)
     assert last.returncode == 0, last.stdout + last.stderr
 
     messages = [message for partition in written(sinking, "large").values() for message in partition]

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,11 @@ import pytest
 from faults.conftest import Project
 from oracle import purchases
 
+from stormline.engine.workers import DEATHS_AT_START
+
 KILLS = 4
+MOST_OF_ONE = DEATHS_AT_START - 1
+"""Kills of one worker: on a slow machine all may come before its tasks are prepared, and one more ends the run."""
 
 
 def workers(project: Project) -> dict[int, int]:
@@ -46,19 +51,21 @@ def alive(pid: int) -> bool:
         return False
 
 
-def kill_one(project: Project, random: Random) -> bool:
+def kill_one(project: Project, random: Random, killed: Counter[int]) -> None:
     """
-    SIGKILL to one of the workers; False if none is alive: one that was just killed is in the log until its successor
-    has said hello, and all of them end when the run does.
+    SIGKILL to one of the workers, counted in `killed`; to none if none is alive: one that was just killed is in the log
+    until its successor has said hello, and all of them end when the run does.
     """
-    pids = [pid for _, pid in sorted(workers(project).items()) if alive(pid)]
-    if not pids:
-        return False
+    found = sorted(workers(project).items())
+    there = [(number, pid) for number, pid in found if killed[number] < MOST_OF_ONE and alive(pid)]
+    if not there:
+        return
+    number, pid = random.choice(there)
     try:
-        os.kill(random.choice(pids), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:  # ended since
-        return False
-    return True
+        return
+    killed[number] += 1
 
 
 def assert_results_are_those_of_the_file(project: Project, seed: int | None = None) -> None:
@@ -75,13 +82,13 @@ def test_killed_workers_are_started_again_and_change_no_result(project: Project,
     random = Random(seed)
     run = project.start("run", "--workers", "3")
     until_it_runs(run, project, 3)
-    killed = 0
-    while killed < KILLS and passes(run, random.uniform(0.02, 0.4)):
-        killed += kill_one(project, random)
-    printed, _ = run.communicate(timeout=60)
+    killed: Counter[int] = Counter()
+    while killed.total() < KILLS and passes(run, random.uniform(0.02, 0.4)):
+        kill_one(project, random, killed)
+    printed, _ = run.communicate(timeout=200)
 
     assert 0 == run.returncode, printed
-    assert killed > 0, f"seed {seed}: the run was over too soon"
+    assert killed, f"seed {seed}: the run was over too soon"
     assert "was killed by signal 9 and is started again" in printed
     assert_results_are_those_of_the_file(project, seed)
 
@@ -97,7 +104,7 @@ def test_workers_end_when_the_process_that_runs_them_is_killed(project: Project)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     with subprocess.Popen(["tail", *[f"--pid={pid}" for pid in pids], "-f", "/dev/null"]) as waiting:
-        waiting.wait(timeout=20)
+        waiting.wait(timeout=100)
 
     assert not any(alive(pid) for pid in pids)
     assert 0 == project.sparse("run").returncode
@@ -112,7 +119,7 @@ def test_one_signal_drains_and_ends_with_0(project: Project, number: int) -> Non
     run = project.start("run", "--workers", "2")
     until_it_runs(run, project, 2)
     os.killpg(run.pid, number) if number == signal.SIGINT else os.kill(run.pid, number)
-    printed, _ = run.communicate(timeout=30)
+    printed, _ = run.communicate(timeout=200)
 
     assert 0 == run.returncode, printed
     assert "stopping: what is on its way is counted and committed first" in printed
@@ -137,7 +144,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing(project: Project, flags
         if line.startswith("stopping"):
             break
     os.killpg(run.pid, signal.SIGINT)
-    run.communicate(timeout=10)
+    run.communicate(timeout=200)
 
     assert 130 == run.returncode
     assert 0 == project.sparse("run").returncode
