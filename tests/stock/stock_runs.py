@@ -22,7 +22,7 @@ from stormline.engine.worker import Worker
 
 PROJECT = Path(__file__).parent
 SOURCES = PROJECT / "src"
-WITHIN_MS = 20_000
+WITHIN_MS = 60_000
 
 
 def load(name: str) -> Any:

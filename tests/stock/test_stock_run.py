@@ -19,7 +19,7 @@ import pytest
 from stock.test_stock_components import first
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 60
+WITHIN_S = 150
 HOSTINGS = [("--workers", "3"), ("--multilang",), ("--inline",)]
 
 
@@ -97,7 +97,7 @@ def test_flags_mean_what_they_mean_to_streamparse(project: Path, tmp_path: Path,
     `-t` ends the run after so many seconds, with 0; `-e` picks among the parallelism hints of a component; `-o` wins
     over `Topology.config`; `--debug` logs each emitted tuple with the tasks that it goes to.
     """
-    with running(project, tmp_path, "by_environment", "-e", environment, "-t", "2", "--debug", words=9) as process:
+    with running(project, tmp_path, "by_environment", "-e", environment, "-t", "6", "--debug", words=9) as process:
         process.wait(WITHIN_S)
     printed = process.stdout.read()
     logged = "".join(path.read_text() for path in (project / "logs" / "by_environment").glob("worker-*.log"))
