@@ -7,7 +7,6 @@ import textwrap
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from faults.conftest import Project
 
 from bolts.large_purchases import LargePurchases
@@ -22,7 +21,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.timeout(150)
 def test_the_commands_print_the_lines_that_are_shown(tmp_path: Path) -> None:
     """
     Each `$ ./sparse …` of the README runs, in order, and prints each line shown below it.

@@ -17,7 +17,7 @@ import stormline
 from stormline.connectors.brokers import Brokers
 
 SOURCE = Path(stormline.__path__[0]).parent
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Broker:

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cluster.conftest import JARS, PASSWORD, free_settings, require_java_and_maven
@@ -17,7 +18,7 @@ from stormline.cluster import jars, needs, parts
 from stormline.cluster.layout import Layout
 
 USER = "ann"
-WAIT_S = 60.0
+WAIT_S = 180.0
 
 
 class SecuredKafka:
@@ -69,7 +70,9 @@ class SecuredKafka:
             )
         deadline = time.monotonic() + WAIT_S
         while not part.answers():
-            assert self._process.poll() is None, self._log.read_text()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+                raise AssertionError(self._log.read_text())
             assert time.monotonic() < deadline, self._log.read_text()
 
     def end(self) -> None:

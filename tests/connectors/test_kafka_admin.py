@@ -82,7 +82,6 @@ def test_resetting_a_group_forgets_its_offsets_of_these_topics_only(broker, topi
         lambda brokers: reset_group(brokers, "g", ["t"], timeout_ms=300),
     ],
 )
-@pytest.mark.timeout(20)
 def test_a_kafka_that_is_not_there_is_named(nobody, call, caplog):
     """The error says what was wanted and which address does not answer; kafka-python's own log stays silent."""
     with (

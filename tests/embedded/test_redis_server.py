@@ -21,10 +21,7 @@ from stormline.embedded.process import Readiness
 from stormline.embedded.redis import SETTINGS, ask, server_path
 from stormline.embedded.servers import EmbeddedServers
 
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows")
 
 
 @pytest.fixture

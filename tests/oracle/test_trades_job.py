@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 from faults.conftest import Project
 from oracle import trades
 
 
-@pytest.mark.timeout(100)
 def test_the_trades_job_equals_the_oracle(tmp_path: Path) -> None:
     """
     `sparse run -n trades` feeds and counts 50,000 trades; all results are those of the oracle.

@@ -10,8 +10,6 @@ from stormline.embedded.kafka import broker as broker_module
 from stormline.embedded.kafka.broker import Broker
 from stormline.embedded.kafka.errors import RefusedError
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def test_the_disk_is_well_when_it_has_been_for_a_while(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -11,8 +11,6 @@ from stormline.embedded.kafka.commits import Commit, Commits
 from stormline.embedded.kafka.errors import DamagedError
 from stormline.embedded.kafka.journal import Entry, Journal
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def test_a_journal_torn_at_any_byte_keeps_what_was_whole(tmp_path: Path) -> None:
     """Wherever a killed process stopped writing, the commits before are there and later ones can be made."""

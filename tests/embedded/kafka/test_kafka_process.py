@@ -24,7 +24,6 @@ from tests.contracts.kafka.kafka_clients import Sent
 from tests.contracts.kafka.kafka_servers import WAIT_S, EmbeddedKafka
 from tests.embedded.kafka.kafka_batches import made
 
-pytestmark = pytest.mark.timeout(60)
 STORAGE_ERROR, OUT_OF_ORDER = 56, 45
 needs_prlimit = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process")
 

@@ -19,8 +19,6 @@ from tests.contracts.kafka.kafka_transaction import Transactional
 from tests.contracts.kafka.kafka_wire import connected
 from tests.embedded.kafka.kafka_batches import made
 
-pytestmark = pytest.mark.timeout(60)
-
 
 class World:
     """Catalog, commits and coordinator on a directory, which `again` opens anew as a killed broker's successor does."""
