@@ -94,7 +94,7 @@ def test_what_is_damaged_on_its_way_is_fetched_again(
 ) -> None:
     """Whatever a client makes of the bytes behind: each record comes once, in order, as it was sent."""
     values = [b"%d marked" % number * 50 for number in range(PORTIONS * PORTION)]
-    network = BadNetwork(int(kafka.rpartition(":")[2]), seed=seed, every=3, marker=b"marked", faults=["wrong byte"])
+    network = BadNetwork(int(kafka.rpartition(":")[2]), seed=seed, marker=b"marked", faults=["wrong byte"])
     try:
         reading = opened(topic, by=network.address)
         network.begin()
