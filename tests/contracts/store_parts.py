@@ -17,7 +17,7 @@ def ask_redis(store: RedisStore) -> Ask:
     def ask(request: Request) -> Reply:
         replies: queue.SimpleQueue[list[Reply]] = queue.SimpleQueue()
         store.submit("app", [request], replies.put, lambda call: call())
-        (reply,) = replies.get(timeout=10)
+        (reply,) = replies.get(timeout=60)
         return reply
 
     return ask

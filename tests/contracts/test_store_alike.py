@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -110,7 +109,6 @@ class BothStores(RuleBasedStateMachine):
         assert late == self.memory.late("bolt")
 
 
-@pytest.mark.timeout(120)
 def test_both_stores_answer_alike(url: str) -> None:
     """
     Whatever is asked in whatever order, the scripts and the store of the kit say the same and keep the same.

@@ -32,7 +32,7 @@ servers.stop()
 """
 
 
-def eventually(condition: Callable[[], object], within_s: float = 20) -> None:
+def eventually(condition: Callable[[], object], within_s: float = 60) -> None:
     deadline, pause = time.monotonic() + within_s, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"

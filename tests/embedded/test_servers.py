@@ -19,10 +19,7 @@ from stormline.core.errors import ServerError, SettingsError
 from stormline.embedded import ports, servers
 from stormline.embedded.servers import EmbeddedServers
 
-pytestmark = [
-    pytest.mark.timeout(90),
-    pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows")
 
 BOTH = pytest.param(
     False,

@@ -16,10 +16,7 @@ from embedded_parts import client_of, eventually
 from stormline.core.errors import ServerError
 from stormline.embedded.servers import EmbeddedServers
 
-pytestmark = [
-    pytest.mark.timeout(90),
-    pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no embedded servers on Windows")
 
 
 @pytest.fixture

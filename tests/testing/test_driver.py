@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from driver_parts import counts, driver, reading
 
 from stormline import Count, WindowBolt, tumbling
@@ -126,7 +125,6 @@ def test_gaps_between_offsets_are_passed() -> None:
     assert {0: ("final", 0, 3)} == counts(tried)
 
 
-@pytest.mark.timeout(60)
 def test_the_same_seed_is_the_same_history() -> None:
     """
     Two processes with one seed do the same, step by step and fault by fault; another seed does something else.
@@ -135,7 +133,7 @@ def test_the_same_seed_is_the_same_history() -> None:
     def told(seed: int, hashes: str) -> str:
         command = [sys.executable, str(Path(__file__).with_name("history.py")), str(seed)]
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": hashes}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=140).stdout
 
     first = told(7, "1")
     assert "final" in first
