@@ -13,6 +13,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +237,14 @@ class Workers:
                 *(number, worker.pid, worker.silent_ms // 1000, innermost(self._tail(number))),
             )
             worker.silent_ms = 0
-            os.kill(worker.pid, signal.SIGKILL)
+            sent = signal.SIGKILL
         elif worker.silent_ms >= self._silence_ms / 2 and not worker.stack_asked:
             worker.stack_asked = True
-            os.kill(worker.pid, TELL_STACK)
+            sent = TELL_STACK
+        else:
+            return
+        with suppress(ProcessLookupError):  # it has just died, and the supervisor is about to say so
+            os.kill(worker.pid, sent)
 
     def _hear_supervisor(self) -> None:
         said = self._supervisor.hear()
