@@ -237,6 +237,19 @@ def test_a_tombstone_is_broken_where_nobody_asked_for_it() -> None:
     assert "it has no value (a tombstone)" in tried.dead_letters()[0].reason
 
 
+def lenient(_: Any, raw: bytes | None) -> Line:
+    return Line(str(raw))
+
+
+@pytest.mark.parametrize("settings", [{"schema": Raw, "value": "bytes"}, {"schema": Line, "decode": lenient}])
+def test_a_tombstone_is_no_value_of_bytes_and_nothing_to_decode(settings: dict[str, Any]) -> None:
+    """A schema with bytes gets no None, nor does a method decode; the reason is the same as for JSON."""
+    tried = driver(**settings)
+    tried.send(None, key=b"1")
+    assert seen(tried) == []
+    assert [letter.reason for letter in tried.dead_letters()] == ["spout: it has no value (a tombstone)"]
+
+
 class Timed(Record):
     at: datetime | int
 

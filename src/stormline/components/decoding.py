@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stormline.components.from_kafka import NO_TIME, Arrived, MarkedValues, marked
+from stormline.components.from_kafka import NO_TIME, NO_VALUE, Arrived, MarkedValues, Unfit, marked
 from stormline.components.values import JSON, value_decoder
 from stormline.core.batch import Rows
 from stormline.core.errors import raised
@@ -35,7 +35,7 @@ def time_ms(value: Any) -> int:
     """An event time in ms since the epoch; datetimes without a zone and dates are UTC.
 
     Raises:
-        ValueError: it is no datetime, date or int.
+        Unfit: it is no datetime, date or int.
     """
     if isinstance(value, datetime):
         return ((value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH) // _MS
@@ -43,7 +43,7 @@ def time_ms(value: Any) -> int:
         return (value.toordinal() - _DAY_ORDINAL) * _DAY_MS
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ValueError(f"the event time is {value!r}; it must be a datetime, a date or an int of ms since the epoch")
+    raise Unfit(f"the event time is {value!r}; it must be a datetime, a date or an int of ms since the epoch")
 
 
 class Decoder:
@@ -105,7 +105,7 @@ class Decoder:
                 )
                 at_ms = self._time_ms(record, timestamp_ms, now_ms)
             except Exception as error:  # as above
-                ours = isinstance(error, ValueError) and not self._own
+                ours = isinstance(error, Unfit) or (isinstance(error, ValueError) and not self._own)
                 bad.append(Undecodable(offset, key, value, str(error) if ours else raised(error), error))
                 continue
             rows.offsets.append(offset)
@@ -117,19 +117,19 @@ class Decoder:
         if self._marked is not None:
             return self._marked.record(value, message)
         if value is None:
-            raise ValueError("it has no value (a tombstone)")
+            raise Unfit(NO_VALUE)
         assert self._decode is not None
         return self._decode(value)
 
     def _time_ms(self, record: Any, timestamp_ms: int, now_ms: int) -> int:
-        """Raises ValueError if the record has no time that could be true."""
+        """Raises Unfit if the record has no time that could be true."""
         if self._time is not None:
             at_ms = time_ms(self._time(record))
         elif timestamp_ms >= 0:
             at_ms = timestamp_ms
         else:
-            raise ValueError(NO_TIME.format(timestamp_ms))
+            raise Unfit(NO_TIME.format(timestamp_ms))
         if at_ms > now_ms + self._max_ahead_ms:
             ahead_s = (at_ms - now_ms) // 1000
-            raise ValueError(f"its event time lies {ahead_s} s in the future; it would close every window before it")
+            raise Unfit(f"its event time lies {ahead_s} s in the future; it would close every window before it")
         return at_ms

@@ -35,6 +35,13 @@ class FromKafka(enum.Enum):
     """bool. A schema with this field gets records without a value too; their other fields have their defaults."""
 
 
+class Unfit(ValueError):
+    """What is wrong with a record, in words of ours: who reads them needs no place in the code."""
+
+
+NO_VALUE = "it has no value (a tombstone)"
+
+
 class Arrived(NamedTuple):
     """What Kafka has besides the value."""
 
@@ -107,9 +114,9 @@ class MarkedValues:
         self._getters = [attrgetter(name) for name in self._names]
 
     def record(self, value: bytes | None, message: Arrived) -> Any:
-        """Raises what the decoder raises, or ValueError for what a marked field cannot be."""
+        """Raises what the decoder raises, or Unfit for what a marked field cannot be."""
         if value is None and not self._tombstones:
-            raise ValueError("it has no value (a tombstone)")
+            raise Unfit(NO_VALUE)
         filled = {name: fill(message) for name, fill in self._fill}
         if value is None:
             return self._schema(**filled)
@@ -165,14 +172,14 @@ def _key_filler(kind: Any) -> Callable[[Arrived], Any]:
             given = message.key if raw or message.key is None else message.key.decode()
             return msgspec.convert(given, kind, strict=False)
         except ValueError as error:
-            raise ValueError(f"its key is {message.key!r}: {error}") from error
+            raise Unfit(f"its key is {message.key!r}: {error}") from error
 
     return key
 
 
 def _time_ms(message: Arrived) -> int:
     if message.timestamp_ms < 0:
-        raise ValueError(NO_TIME.format(message.timestamp_ms))
+        raise Unfit(NO_TIME.format(message.timestamp_ms))
     return message.timestamp_ms
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stormline.components.from_kafka import alternatives, mark_faults, marked
+from stormline.components.from_kafka import NO_VALUE, Unfit, alternatives, mark_faults, marked
 
 JSON, MSGPACK, TEXT, BYTES = "json", "msgpack", "text", "bytes"
 _WHOLE = {TEXT: str, BYTES: bytes}
@@ -50,7 +50,8 @@ def schema_faults(cls: Any, *, own: bool) -> list[str]:
 def value_decoder(
     schema: type[msgspec.Struct], value: str, own: Callable[[bytes], Any] | None
 ) -> Callable[[bytes], Any]:
-    """From the bytes of a value to a `schema`."""
+    """From the bytes of a value to a `schema`. Whatever the kind, it raises for a value that is not there: a tombstone
+    comes to it where all seems well."""
     if own is not None:
         return _checked(own, schema)
     if value == JSON:
@@ -60,12 +61,22 @@ def value_decoder(
     (name,) = schema.__struct_fields__
     if value == TEXT:
         return lambda raw: schema(**{name: raw.decode()})
-    return lambda raw: schema(**{name: raw})
+
+    def whole(raw: bytes) -> Any:
+        return schema(**{name: _there(raw)})
+
+    return whole
+
+
+def _there(raw: bytes | None) -> bytes:
+    if raw is None:
+        raise Unfit(NO_VALUE)
+    return raw
 
 
 def _checked(own: Callable[[bytes], Any], schema: type[msgspec.Struct]) -> Callable[[bytes], Any]:
     def decode(raw: bytes) -> Any:
-        record = own(raw)
+        record = own(_there(raw))
         if not isinstance(record, schema):
             raise TypeError(f"decode returned {record!r}, which is no {schema.__name__}")
         return record
