@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stormline.cli import screen, summary
+from stormline.cli import dlq, screen, summary
 from stormline.cli.rows import iso, json_line, shown, table
 from stormline.cli.sections import Top
+from stormline.connectors.dead_topics import Letter
 from stormline.connectors.results import Row
 from stormline.core.status import Status
 from stormline.core.window import FAR_MS
@@ -145,6 +146,33 @@ def test_a_table_rounds_only_quotients() -> None:
     heading, line = table([row(4, MARCH_MS, "1.23456789")], rounded={"mean"})
     assert heading.split() == ["window", "key", "purchases", "amount", "mean", "state", "rev"]
     assert line.split() == ["1997-03-01", "4", "1", "1.23456789", "0.33", "final", "0"]
+
+
+def test_a_long_value_is_cut_and_no_value_reaches_the_terminal_as_a_command() -> None:
+    """A text of a million characters would make each line of a table as long; an escape would colour or clear it."""
+    long = Row("monthly", "k" * 200, MARCH_MS, APRIL_MS, "final", 0, {"note": "x" * 1_000_000}, "month-UTC")
+    assert all(len(line) < 300 for line in table([long]))
+    assert shown("a\x1b[2J\nb") == "a\\x1b[2J\\nb"
+    assert shown("grüß €") == "grüß €"
+
+
+def test_a_dead_letter_reaches_no_terminal_as_a_command() -> None:
+    """Neither its value nor its reason, which may hold some of it; what is no text is shown as Python writes bytes."""
+    letter = Letter(
+        "t.dead", 0, 0, 0, "app", "spout", "bad: \x1b[31m\nat 2", "t/0/0", 1, "", b"\x1b]0;gone\x07\xff" + b"x" * 200
+    )
+    _, *lines = dlq._lines([letter])
+    assert lines == ["  bad: \\x1b[31m", "  at 2", "  \\x1b]0;gone\\x07\\xff" + "x" * 87 + "..."]
+
+
+def test_of_several_spouts_each_account_says_whose_it_is() -> None:
+    """One needs no name; five equal lines would say nothing."""
+    one, other = summary.Account("large", 3, 0, 2, 1, 0, 0), summary.Account("texts", 4, 0, 4, 0, 0, 0)
+    assert summary.told([one]) == ["3 read = 2 kept + 1 dropped + 0 broken"]
+    assert summary.told([one, other]) == [
+        "large: 3 read = 2 kept + 1 dropped + 0 broken",
+        "texts: 4 read = 4 kept + 0 dropped + 0 broken",
+    ]
 
 
 @pytest.mark.parametrize("window", ["state", "global"])

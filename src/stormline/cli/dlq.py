@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from stormline.cli import config
+from stormline.cli.screen import clipped, printable
 from stormline.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from stormline.connectors.kafka import Place
 
 LISTED = 20
-WIDTH = 100
 
 
 class Opened(NamedTuple):
@@ -194,12 +194,9 @@ def _lines(letters: list[Letter]) -> Iterator[str]:
     at = datetime.fromtimestamp(letter.time_ms / 1000, UTC)
     more = f"  ({len(letters)} letters)" if len(letters) > 1 else ""
     yield f"{letter.origin or letter.topic}  {at:%Y-%m-%d %H:%M:%S}  {letter.component}{more}"
-    first, *rest = letter.reason.splitlines() or [""]
-    yield f"  {first}"
-    yield from (f"  {line}" for line in rest)
+    yield from (f"  {printable(line)}" for line in letter.reason.splitlines() or [""])
     if letter.value is not None:
-        text = letter.value.decode(errors="backslashreplace")
-        yield f"  {text if len(text) <= WIDTH else text[:WIDTH] + '...'}"
+        yield f"  {clipped(letter.value.decode(errors='backslashreplace'))}"
 
 
 def _json(letters: list[Letter]) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from stormline.cli.screen import aligned, date
+from stormline.cli.screen import aligned, clipped, date
 from stormline.core.table import KEYED_STATE
 from stormline.core.window import FAR_MS
 
@@ -79,15 +79,15 @@ def quotients(component_cls: Any) -> set[str]:
 
 
 def shown(value: Any, *, rounded: bool = False) -> str:
-    """A value for the eye; `-` for none."""
+    """A value for the eye, cut where it is long; `-` for none."""
     if value is None:
         return "-"
     if isinstance(value, bool | Mapping | list):
         import msgspec
 
-        return msgspec.json.encode(value).decode()
+        return clipped(msgspec.json.encode(value).decode())
     number = amount(value) if rounded else None
-    return str(value) if number is None else f"{number:.2f}"
+    return clipped(str(value)) if number is None else f"{number:.2f}"
 
 
 def amount(value: Any) -> Decimal | None:

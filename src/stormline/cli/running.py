@@ -190,7 +190,7 @@ class Running:
         if self.complete and not any(account.read for account in told):
             lines = ["", f"nothing new: all {rows:,} records of the feed were counted before (--fresh begins anew)"]
         else:
-            lines = ["", *(account.told() for account in told), *summary.counted(self._last)]
+            lines = ["", *summary.told(told), *summary.counted(self._last)]
         if self._hosting.deaths:
             lines.append(
                 f"{self._hosting.deaths} times a worker died and was started again: the lines above leave out what it "

@@ -86,6 +86,22 @@ def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+WIDTH = 100
+"""Characters of one value, at most."""
+
+
+def printable(text: str) -> str:
+    """Without control characters, which the terminal would obey: what came in a record is not to be trusted."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def clipped(text: str) -> str:
+    """The first of it, where it would push all else off the line; printable."""
+    return printable(text if len(text) <= WIDTH else f"{text[:WIDTH]}...")
+
+
 def aligned(names: Sequence[str], table: Sequence[Sequence[str]]) -> list[str]:
     """The headings and rows as lines of text; the first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [names, *table]) for i in range(len(names))]

@@ -53,6 +53,13 @@ def accounts(statuses: Statuses, inputs: Inputs) -> list[Account]:
     return [_account(name, statuses, inputs) for name in last]
 
 
+def told(accounts: Sequence[Account]) -> list[str]:
+    """A line for each; of several each says whose it is."""
+    if len(accounts) == 1:
+        return [accounts[0].told()]
+    return [f"{account.kept_by}: {account.told()}" for account in accounts]
+
+
 def _account(kept_by: str, statuses: Statuses, inputs: Inputs) -> Account:
     way = {kept_by}
     while above := {name for below in way for name in inputs[below]} - way:
