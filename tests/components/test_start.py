@@ -110,6 +110,18 @@ def test_nothing_is_read_before_the_start_is_committed(start: Any, old: list[int
     assert tried.committed == {"t/0": 6}
 
 
+def test_latest_is_the_end_also_for_a_task_that_begins_later() -> None:
+    """That another task has committed its place already makes this one's partition no younger: it was there."""
+    tried = driver("latest", records=5, partitions=2)
+    tried.advance("2s")
+    assert tried.committed == {"t/0": 5, "t/1": 5}
+    for known in (tried.log.committed, tried.store.commits):
+        del known["t/1"]  # its task dies before it has got so far
+    tried.crash()
+    tried.advance("2s")
+    assert (tried.seen, tried.committed) == ([], {"t/0": 5, "t/1": 5})
+
+
 def test_committed_stops_where_nothing_is_committed() -> None:
     """A wrong name would read everything again: it is told for each partition."""
     with pytest.raises(StateError) as caught:

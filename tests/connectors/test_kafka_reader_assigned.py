@@ -8,7 +8,7 @@ from kafka_connector_parts import broker_fixture, produce, topic_fixture
 from reader_parts import client_fixture, reading_fixture, some_values
 
 from stormline.connectors.kafka import ensure_topic
-from stormline.core.events import Assigned, Committed, Trouble
+from stormline.core.events import Assigned, Trouble
 
 broker, topic, client, reading = broker_fixture, topic_fixture, client_fixture, reading_fixture
 
@@ -128,12 +128,8 @@ def test_a_pattern_finds_topics_that_come_later(broker, topic, reading):
     assert list(one.next_records(standing.partition).values) == some_values(2)
 
 
-def test_a_group_that_has_begun_is_known_by_any_of_its_commits(broker, topic, reading):
-    """So a partition without one is told from a group that has never run, also by a task without other partitions."""
+def test_how_many_partitions_each_topic_has_is_told_to_every_task(broker, topic, reading):
+    """So a partition that has come since is told from those of the beginning, also by a task without any."""
     ensure_topic(broker.brokers, topic, 2)
-    assert reading(broker.address, topic, task=(0, 2)).inbox.next(Assigned).begun == frozenset()
-    one = reading(broker.address, topic).started()
-    one.reader.commit({one.names[0]: 0})
-    one.inbox.next(Committed)
-    for task in range(2):
-        assert reading(broker.address, topic, task=(task, 2)).inbox.next(Assigned).begun == {topic}
+    for task in range(3):
+        assert reading(broker.address, topic, task=(task, 3)).inbox.next(Assigned).counts == {topic: 2}

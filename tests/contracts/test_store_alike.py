@@ -19,6 +19,7 @@ AHEAD = st.sampled_from([1, 1, 2, 0, -1])
 SELDOM = st.sampled_from([False] * 9 + [True])
 OUTPUTS = st.dictionaries(st.integers(0, 5), st.sampled_from([b'["s",[1]]', b'["s",["x"]]']), max_size=2)
 KEEPS = st.sampled_from([None, None, 1_000_000])
+COUNTS = st.dictionaries(st.sampled_from("tu"), st.integers(0, 3))
 OFFSETS = st.dictionaries(st.sampled_from(["t/0", "t/1"]), st.integers(0, 9), max_size=2)
 WINDOWS = st.lists(
     st.builds(
@@ -77,10 +78,10 @@ class BothStores(RuleBasedStateMachine):
             more = {"outputs": outputs, "delivered": [2], "next_output": 6, "keep_ms": keep, "now_ms": now * 1_000_000}
             self.compare(flush(sequence + ahead, *windows, owner=owner, late=late, floor=sequence, **more))
 
-    @rule(partitions=st.integers(1, 8), beyond=SELDOM, also=SELDOM)
-    def enter(self, partitions: int, beyond: bool, also: bool) -> None:
+    @rule(partitions=st.integers(1, 8), beyond=SELDOM, also=SELDOM, topics=COUNTS)
+    def enter(self, partitions: int, beyond: bool, also: bool, topics: dict[str, int]) -> None:
         committed = {p: o + beyond for p, o in self.memory.commits.items()} | ({"t/2": 0} if also else {})
-        self.compare(Enter("spout", partitions, committed))
+        self.compare(Enter("spout", partitions, committed, counts=topics))
         self.compare(Counts())
 
     @rule(committed=OFFSETS, beyond=SELDOM)

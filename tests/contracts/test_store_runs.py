@@ -68,6 +68,16 @@ def test_kafka_ahead_of_redis_halts_the_app(ask: Ask) -> None:
         assert reply.halted
 
 
+def test_with_how_many_partitions_an_app_began_a_topic_is_kept(ask: Ask) -> None:
+    """
+    Whoever enters first says it, and everybody hears it: those that come later are younger.
+    """
+    first = ask(Enter("spout", 2, {}, ("t/0",), ("t/0",), counts={"t": 2, "u": 0}))
+    assert Entered({"t/0": 1}, frozenset(), {"t": 2, "u": 0}) == first
+    later = ask(Enter("spout", 4, {}, ("t/1", "t/2"), counts={"u": 4, "t": 3, "v": 1}))
+    assert Entered({}, frozenset(), {"t": 2, "u": 0, "v": 1}) == later
+
+
 def test_a_topic_made_anew_halts_the_app(ask: Ask) -> None:
     """
     The same name with another id: what is counted comes from records that are gone. Other topics, and brokers that

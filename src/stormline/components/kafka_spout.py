@@ -16,7 +16,7 @@ from stormline.components.hosted import Hosted, positive, record_schema, require
 from stormline.components.offsets import Offsets
 from stormline.components.outputs import Outputs, broken_reason
 from stormline.components.skips import SKIPPED, Skips
-from stormline.components.start import EARLIEST, Start, positions, start_ms, start_setting
+from stormline.components.start import EARLIEST, Start, check_committed, positions, start_ms, start_setting
 from stormline.components.values import schema_faults, value_setting
 from stormline.components.wiring import PROGRESS, WiredSpoutSpec, spout_spec
 from stormline.core.duration import duration_ms
@@ -25,7 +25,7 @@ from stormline.core.events import Assigned, Committed, Fetched, ReaderEvent, Tro
 from stormline.core.pending import Limits
 from stormline.core.progress import Told
 from stormline.core.record import Origin, Record
-from stormline.core.requests import Ended, Ends, Reply
+from stormline.core.requests import Ended, Ends, Entered, Reply
 from stormline.core.source import Source
 from stormline.core.status import Status
 from stormline.core.topics import Topics, shown
@@ -225,9 +225,9 @@ class KafkaSpout(Hosted, streamparse.Spout):
     def _on_event(self, event: ReaderEvent) -> None:
         match event:
             case Assigned():
-                found = positions(self.host.context.component, self.start, event, new=self._assigned)
+                check_committed(self.host.context.component, event)
+                self._offsets.enter(event, partial(self._enter, event), new=self._assigned)
                 self._assigned = True
-                self._offsets.enter(event, partial(self._enter, event, found))
             case Fetched():
                 self._take(event)
             case Committed():
@@ -240,14 +240,15 @@ class KafkaSpout(Hosted, streamparse.Spout):
                 self._trouble = event.message
                 self._offsets.not_committed()
 
-    def _enter(self, assigned: Assigned, found: dict[str, int], starts: dict[str, int]) -> None:
+    def _enter(self, assigned: Assigned, entered: Entered) -> None:
         """The partitions, those of the beginning or new ones, may be read."""
+        found = positions(self.host.context.component, self.start, assigned, entered.counts)
         now_ms = self.host.now_ms()
         self._source.partition_count = assigned.partition_count
         self._asking -= {each.topic for each in assigned.standings}  # new partitions have an end, too
         for each in assigned.standings:
             at = found[each.partition]
-            self._source.assign(each.partition, at, each.log_end, now_ms, starts.get(each.partition, 0))
+            self._source.assign(each.partition, at, each.log_end, now_ms, entered.starts.get(each.partition, 0))
             self._topics.setdefault(each.topic, {})[each.number] = each.partition
             self._skips.assign(each.topic, each.number, each.partition)
         if self.start != EARLIEST:

@@ -57,9 +57,9 @@ class Offsets:
         self._retries: list[tuple[int, Callable[[], None]]] = []
         self.halted: str | None = None
 
-    def enter(self, assigned: Assigned, then: Callable[[dict[str, int]], None]) -> None:
+    def enter(self, assigned: Assigned, then: Callable[[Entered], None], *, new: bool) -> None:
         """Check what Kafka has committed against what Redis knows, before the first record (S1); then call `then` with
-        the starts of each partition that has something to read."""
+        the reply. `new`: the partitions came while the spout ran, so of a topic that nobody knew all are younger."""
         committed = {s.partition: s.committed for s in assigned.standings if s.committed is not None}
         request = Enter(
             self._host.context.component,
@@ -67,14 +67,16 @@ class Offsets:
             committed,
             tuple(s.partition for s in assigned.standings),
             tuple(s.partition for s in assigned.standings if s.log_end > (s.committed or 0)),
+            {topic: 0 if new else count for topic, count in assigned.counts.items()},
         )
-        self._store.submit([request], partial(self._on_entered, assigned, committed, then))
+        again = partial(self.enter, assigned, then, new=new)
+        self._store.submit([request], partial(self._on_entered, committed, then, again))
 
     def _on_entered(
         self,
-        assigned: Assigned,
         committed: dict[str, int],
-        then: Callable[[dict[str, int]], None],
+        then: Callable[[Entered], None],
+        again: Callable[[], None],
         replies: Sequence[Reply],
     ) -> None:
         (reply,) = replies
@@ -82,13 +84,13 @@ class Offsets:
             self._committed.update(committed)
             self._known.update(committed)
             self._starts.update(reply.starts)
-            then(reply.starts)
+            then(reply)
             self._passed = reply.skips
             self._pass_over(reply.skips)
         elif isinstance(reply, Refused):
             self._halt(reply.why)
         else:
-            self._wait(RETRY_AFTER_MS, partial(self.enter, assigned, then))
+            self._wait(RETRY_AFTER_MS, again)
 
     def commit(self, *, soon: bool = False) -> None:
         """Commit what may be, not more often than is good, or `soon`: Redis first, then Kafka, so that Kafka never

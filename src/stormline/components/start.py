@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,21 +52,26 @@ def _time(value: Any) -> datetime | None:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-def positions(component: str, start: Start, assigned: Assigned, *, new: bool) -> dict[str, int]:
-    """Partition -> the offset to read from: what is committed, else what `start` says. `new`: partitions that came
-    while the spout ran.
+def check_committed(component: str, assigned: Assigned) -> None:
+    """Raises StateError if a committed offset is not in the log."""
+    _raise(component, [fault for fault in map(_lost, assigned.standings) if fault is not None])
 
-    A partition that is younger than what the group has committed of its topic is read from its first record: "latest"
-    would leave out what came before anybody saw it.
 
-    Raises StateError if a committed offset, or one that `start` names, is not in the log; if nothing is committed where
-    `start` asks for it.
+def positions(component: str, start: Start, assigned: Assigned, begun: Mapping[str, int]) -> dict[str, int]:
+    """Partition -> the offset to read from: what is committed, else what `start` says. `begun`: topic -> how many
+    partitions were there when the app began with it.
+
+    A partition that has come since is read from its first record: "latest" would leave out what came before anybody
+    saw it. What other tasks have committed does not tell: they may have begun a moment before.
+
+    Raises StateError if the offset that `start` names is not in the log; if nothing is committed where `start` asks for
+    it.
     """
-    faults = [fault for fault in map(_lost, assigned.standings) if fault is not None]
+    faults = []
     found = {}
     for each in assigned.standings:
         at = each.committed
-        if at is None and start in (COMMITTED, LATEST) and (new or each.topic in assigned.begun):
+        if at is None and start in (COMMITTED, LATEST) and each.number >= begun[each.topic]:
             at = each.beginning
         elif at is None and start == COMMITTED:
             faults.append(
@@ -79,9 +84,13 @@ def positions(component: str, start: Start, assigned: Assigned, *, new: bool) ->
                 held = f"the topic holds {each.beginning} to {each.log_end}"
                 faults.append(f"{each.partition} is to start at offset {at}, but {held}")
         found[each.partition] = each.beginning if at is None else at
+    _raise(component, faults)
+    return found
+
+
+def _raise(component: str, faults: Sequence[str]) -> None:
     if faults:
         raise StateError("\n".join(f"{component}: {fault}" for fault in faults))
-    return found
 
 
 def _begin(start: Start, standing: Standing) -> int:

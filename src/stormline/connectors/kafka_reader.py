@@ -200,10 +200,6 @@ class KafkaReader:
         if count <= self._count and not fresh and self._ids:
             return
         stand = standings(client, fresh, self._start_ms)
-        begun = {s.topic for s in stand if s.committed is not None}
-        for name in {s.topic for s in stand} - begun:
-            others = client.committed([Address(name, number) for number in found[name].numbers])
-            begun |= {name} if any(offset is not None for offset in others.values()) else set()
         self._count = max(count, self._count)
         self._ids |= {name: topic.id for name, topic in found.items() if name not in self._ids}
         self._addresses |= {name: address for address, name in fresh.items()}
@@ -211,7 +207,7 @@ class KafkaReader:
             s.partition: Partition(s.partition, self._addresses[s.partition], s.log_end) for s in stand
         }
         self._fine("kafka")
-        self._emit(Assigned(stand, self._count, frozenset(begun)))
+        self._emit(Assigned(stand, self._count, {name: len(topic.numbers) for name, topic in found.items()}))
 
     def _read(self, client: Consumer) -> None:
         self._heard()

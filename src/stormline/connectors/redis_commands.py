@@ -1,6 +1,6 @@
 """How each request to the store becomes a command of Redis, and how the answer is read. Where keys live:
 
-`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:ends:<topic>` for the app; `:starts`, `:trying`,
+`{app}:run`, `:graph`, `:halt`, `:commits`, `:partitions`, `:begun`, `:ends:<topic>` for the app; `:starts`, `:trying`,
 `:blamed`, `:skips`, `:standings`, `:replayed` for what holds it up;
 `{app:component:slot}:…` for a slot (see load.lua and flush.lua): one hash tag a slot, so Redis Cluster stays possible.
 """
@@ -80,11 +80,13 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
         case Flush():
             return ["EVALSHA", shas["flush"], 1, slot_tag(app, request.component, request.slot), *_flush_args(request)]
         case Enter():
-            parts = ("commits", "partitions", "halt", "run", "starts", "skips", "trying", "blamed")
+            parts = ("commits", "partitions", "halt", "run", "starts", "skips", "trying", "blamed", "begun")
             keys = [app_key(app, name) for name in parts]
             offsets = [x for pair in request.committed.items() for x in pair]
             names = [len(request.partitions), *request.partitions, len(request.behind), *request.behind]
-            return ["EVALSHA", shas["enter"], 8, *keys, request.spout, request.partition_count, *names, *offsets]
+            counts = [len(request.counts), *(x for pair in request.counts.items() for x in pair)]
+            begun = [request.spout, request.partition_count, *counts]
+            return ["EVALSHA", shas["enter"], 9, *keys, *begun, *names, *offsets]
         case Mark():
             keys = [app_key(app, name) for name in ("commits", "halt", "starts", "run")]
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
@@ -158,8 +160,12 @@ def reply(request: Request, answer: Any) -> Reply:
         case Load():
             return _loaded(request.slot, answer)
         case Enter():
-            starts, skips = answer
-            return Entered(dict(zip(request.behind, starts, strict=True)), frozenset(each.decode() for each in skips))
+            starts, skips, counts = answer
+            return Entered(
+                dict(zip(request.behind, starts, strict=True)),
+                frozenset(each.decode() for each in skips),
+                dict(zip(request.counts, map(int, counts), strict=True)),
+            )
         case Try():
             return Tried(bool(answer))
         case Skips():

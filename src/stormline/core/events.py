@@ -28,8 +28,8 @@ class Assigned(NamedTuple):
     standings: tuple[Standing, ...]
     partition_count: int
     """Partitions of all tasks, over all topics."""
-    begun: frozenset[str] = frozenset()
-    """The topics of which the group has committed something."""
+    counts: Mapping[str, int]
+    """Topic -> how many partitions it has."""
 
 
 class Fetched(NamedTuple):

@@ -141,6 +141,8 @@ class Enter(msgspec.Struct, frozen=True):
     """The names of those of the task."""
     behind: tuple[str, ...] = ()
     """Those of them in which there is something to read."""
+    counts: dict[str, int] = {}
+    """Topic -> how many partitions were there when the app began with it, if this is the first word of it."""
 
 
 class Entered(msgspec.Struct, frozen=True):
@@ -150,6 +152,8 @@ class Entered(msgspec.Struct, frozen=True):
     """Partition -> how many times in a row, this one included, it was begun without getting on."""
     skips: frozenset[str]
     """The records to pass over, as `topic/partition/offset`."""
+    counts: dict[str, int] = {}
+    """Topic -> how many partitions were there when the app began with it: those from that number on are younger."""
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ Like the real edges, these never call back from within a call: what happens is p
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -77,9 +78,8 @@ class LogReader:
             }
             fresh = {name: place for name, place in mine.items() if name not in self._found}
             self._found.update(fresh)
-            begun = frozenset(name.rpartition("/")[0] for name in self._log.committed)
             standings = tuple(self._standing(name, *place) for name, place in fresh.items())
-            self._tell(Assigned(standings, len(places), begun))
+            self._tell(Assigned(standings, len(places), Counter(topic for topic, _ in places)))
         self._deliver()
 
     def _standing(self, name: str, topic: str, number: int) -> Standing:

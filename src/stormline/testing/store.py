@@ -91,6 +91,8 @@ class MemoryStore:
         self.halted: str | None = None
         self.commits: dict[str, int] = {}
         self.partitions: dict[str, int] = {}
+        self.begun: dict[str, int] = {}
+        """Topic -> how many partitions it had when the app began with it."""
         self.ends: dict[str, dict[int, int]] = {}
         self.starts: dict[str, int] = {}
         """Partition -> how many times in a row it was begun without getting on."""
@@ -232,7 +234,9 @@ class MemoryStore:
             self.trying = None
         for partition in enter.behind:
             self.starts[partition] = self.starts.get(partition, 0) + 1
-        return Entered({each: self.starts[each] for each in enter.behind}, frozenset(self.skips))
+        self.begun = enter.counts | self.begun
+        counts = {topic: self.begun[topic] for topic in enter.counts}
+        return Entered({each: self.starts[each] for each in enter.behind}, frozenset(self.skips), counts)
 
     def _mark(self, mark: Mark) -> Reply:
         if self.halted is not None:
