@@ -28,6 +28,20 @@ def test_a_partition_is_narrowed_down_until_the_cause_is_named_in_any() -> None:
     assert all("It is being narrowed down" in each for each in held({("t:id/0", 9): 2}))
 
 
+def test_what_retention_has_deleted_unread_is_in_the_way() -> None:
+    """
+    The next start stops for it, so it is told whatever else is known; where all that was deleted was read, nothing is.
+    """
+    made = Progress({}, {}, {"t:id/0": 5}, {("t:id/0", 12): 2}, [])
+    (gone,) = explained([Place("t", 0, 10, 30, 99)], made, {})
+    assert "the 20 offsets from 10 to 29 were deleted before they were read" in (gone.held or "")
+    assert "--fresh" in (gone.held or "")
+    (anew,) = explained([Place("t", 0, 10, 0, 5)], Progress({}, {}, {}, {}, []), {})
+    assert "made anew" in (anew.held or "")
+    (fine,) = explained([Place("t", 0, 10, 10, 10)], Progress({}, {}, {}, {}, []), {})
+    assert fine.held is None
+
+
 def test_who_waits_for_what_another_partition_has_out_is_told_so() -> None:
     """
     It is not narrowed down meanwhile.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from stormline.components.start import lost
 from stormline.core.careful import CAREFUL_FROM_START
 from stormline.core.topics import named
 
@@ -106,7 +107,11 @@ def _explained(
     told = made.standings.get(name)
     at = None if told is None else told.watermark_ms
     where = f"{place.topic}/{place.number}"
-    held = _dead_of(where, guilty) or _failed(where, place, told, stuck)
+    held = (
+        lost(where, place.committed, place.first, place.end)
+        or _dead_of(where, guilty)
+        or _failed(where, place, told, stuck)
+    )
     if held is None and not elsewhere:  # what is known elsewhere is what this one's process dies of, too
         held = _begun(place, made.starts.get(name, 0), _out_of_another(name, made))
     return Explained(where, place.committed, place.end, place.behind, at, held)

@@ -54,7 +54,8 @@ def _time(value: Any) -> datetime | None:
 
 def check_committed(component: str, assigned: Assigned) -> None:
     """Raises StateError if a committed offset is not in the log."""
-    _raise(component, [fault for fault in map(_lost, assigned.standings) if fault is not None])
+    told = [lost(each.partition, each.committed, each.beginning, each.log_end) for each in assigned.standings]
+    _raise(component, [fault for fault in told if fault is not None])
 
 
 def positions(component: str, start: Start, assigned: Assigned, begun: Mapping[str, int]) -> dict[str, int]:
@@ -103,12 +104,11 @@ def _begin(start: Start, standing: Standing) -> int:
     return standing.beginning if standing.since is None else standing.since
 
 
-def _lost(standing: Standing) -> str | None:
-    """What is wrong with a committed offset that is not in the log."""
-    at, first, end = standing.committed, standing.beginning, standing.log_end
+def lost(partition: str, at: int | None, first: int, end: int) -> str | None:
+    """What is wrong with a committed offset, `at`, that is not in the log, and what to do."""
     if at is None or first <= at <= end:
         return None
-    what = f"offset {at} of {standing.partition} is committed, but the topic holds {first} to {end}: "
+    what = f"offset {at} of {partition} is committed, but the topic holds {first} to {end}: "
     if at < first:
         what += (
             f"the {first - at:,} offsets from {at} to {first - 1} were deleted before they were read (retention). "
