@@ -281,6 +281,40 @@ def test_an_app_that_is_stored_can_be_read_whatever_its_name(project: Path) -> N
     refused(typo, 'no topology "words-3"; did you mean "words"?')
 
 
+def test_late_records_are_shown_with_their_origin(project: Path) -> None:
+    """
+    The newest, with the count of all there ever were: as a table, as JSON, of one key.
+    """
+
+    def late(number: int, key: int) -> str:
+        record = {"text": "wide", "length": key}
+        where = {"partition": "words:id/0", "offset": number}
+        return json.dumps({"number": number, "key": key, "window": "1h", "time_ms": number, "record": record, **where})
+
+    words = topologies.load(find_project(project), "words").topology
+    with stored(find_project(project), find_project(project).environment("embedded"), print) as store:
+        store.set("{words}:graph", graph_fingerprint(words))
+        store.hset("{words:by_length:3}:slot", "late", 12)
+        store.hset("{words:by_length:3}:late", mapping={"7": late(7, 4), "8": late(8, 5)})
+        table = sparse(project, "results", "by_length", "--late")
+        newest = sparse(project, "results", "by_length", "--late", "--json", "--limit", "1")
+        of_key = sparse(project, "results", "by_length", "--late", "--key", "4")
+        none = sparse(project, "results", "overall", "--late")
+    heading, first, _, count = table.stdout.splitlines()
+    assert heading.split() == ["time", "kind", "key", "origin", "record"]
+    assert first.split()[-4:] == ["1h", "4", "words/0/7", '{"text":"wide","length":4}']
+    assert count == "12 late records of by_length for words; 2 of them are kept"
+    (line,) = newest.stdout.splitlines()
+    assert json.loads(line)["origin"] == "words/0/8"
+    assert json.loads(line)["time"] == "1970-01-01T00:00:00.008Z"
+    assert of_key.stdout.splitlines()[1:] == [
+        first,
+        "12 late records of by_length for words; 1 of them are kept, of this key",
+    ]
+    assert none.stdout == "0 late records of overall for words; 0 of them are kept\n"
+    refused(sparse(project, "results", "--late"), "say of which COMPONENT")
+
+
 def test_a_main_topology_that_is_not_there_is_told(project: Path) -> None:
     """The setting, what it says, what was meant; whatever is run."""
     content = json.loads((project / "config.json").read_text())

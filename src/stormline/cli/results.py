@@ -24,6 +24,7 @@ TABLE_ROWS = 40
 @click.command(short_help="Show what was computed: results KEY by window, as a table or as JSON.")
 @click.argument("component", required=False)
 @click.option("--key", metavar="KEY", help="Only the results of this key.")
+@click.option("--late", "late", is_flag=True, help="The records that came too late for a result, instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
 @click.option("--limit", type=click.IntRange(0), help=f"So many rows; 0: all. [default: {TABLE_ROWS}, with --json all]")
 @click.option("-n", "--name", help="The topology, or the name it was run under.")
@@ -33,6 +34,7 @@ def results(
     start: Path,
     component: str | None,
     key: str | None,
+    late: bool,
     as_json: bool,
     limit: int | None,
     name: str | None,
@@ -48,6 +50,8 @@ def results(
     from stormline.connectors.redis import stored_graph
     from stormline.connectors.results import Results
 
+    if late and component is None:
+        raise SettingsError("--late: say of which COMPONENT; `sparse results` lists them")
     project = config.find_project(start)
     env = project.environment(env_name)
     with ExitStack() as stack:
@@ -66,6 +70,10 @@ def results(
                 click.echo(each)
             return
         value = None if key is None else _key(keyed[component], key, found)
+        if late:
+            lines = _late(found, loaded.app, component, value, as_json, limit)
+            click.echo("\n".join(lines), nl=bool(lines))
+            return
         rows = found.rows(component, key=value)
         if as_json:
             for row in islice(rows, limit or None):
@@ -76,6 +84,24 @@ def results(
         click.echo("\n".join(lines or [_nothing(loaded.app, component, key)]))
         if (left := sum(1 for _ in rows)) > 0:
             click.echo(f"... and {left:,} more (--limit 0 shows all, --json prints all)")
+
+
+def _late(found: Results, app: str, component: str, key: Any, as_json: bool, limit: int | None) -> list[str]:
+    """The newest of those that are kept, and how many there were ever."""
+    from stormline.cli.rows import late_json_line, late_table
+    from stormline.core.slot import key_text
+
+    count, records = found.late(component)
+    if key is not None:
+        records = [each for each in records if key_text(each.key) == key_text(key)]
+    if as_json:
+        return [late_json_line(each).decode() for each in records[-limit if limit else 0 :]]
+    most = TABLE_ROWS if limit is None else limit
+    ever = f"{count:,} late records of {component} for {app}"
+    return [
+        *late_table(records[-most:]),
+        f"{ever}; {len(records):,} of them are kept{'' if key is None else ', of this key'}",
+    ]
 
 
 def _keyed(loaded: Loaded, wanted: str | None) -> dict[str, Any]:

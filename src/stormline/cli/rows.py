@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from stormline.cli.screen import aligned, clipped, date
+from stormline.core.record import Origin
 from stormline.core.table import KEYED_STATE
 from stormline.core.window import FAR_MS
 
 if TYPE_CHECKING:
-    from stormline.connectors.results import Row
+    from stormline.connectors.results import LateRecord, Row
 
 
 def json_line(row: Row) -> bytes:
@@ -31,6 +32,31 @@ def json_line(row: Row) -> bytes:
             **row.values,
         }
     )
+
+
+def late_json_line(late: LateRecord) -> bytes:
+    """One JSON object: when it was, where it came from, and the record."""
+    import msgspec
+
+    return msgspec.json.encode(
+        {
+            "component": late.component,
+            "key": late.key,
+            "window": late.window,
+            "time": iso(late.time_ms),
+            "origin": str(Origin(late.partition, late.offset)),
+            "record": late.record,
+        }
+    )
+
+
+def late_table(records: Iterable[LateRecord]) -> list[str]:
+    """Lines of text with headings; nothing for no records."""
+    lines = [
+        [date(each.time_ms), each.window, shown(each.key), str(Origin(each.partition, each.offset)), shown(each.record)]
+        for each in records
+    ]
+    return aligned(["time", "kind", "key", "origin", "record"], lines) if lines else []
 
 
 def iso(ms: int) -> str:
