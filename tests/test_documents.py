@@ -7,10 +7,12 @@ import textwrap
 from decimal import Decimal
 from pathlib import Path
 
+import click
 from faults.conftest import Project
 
 from bolts.large_purchases import LargePurchases
 from spouts.purchases import Purchase
+from stormline.cli import commands
 from stormline.testing import Driver
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +38,25 @@ def test_the_commands_print_the_lines_that_are_shown(tmp_path: Path) -> None:
             printed = done.stdout
         else:
             assert line in printed
+
+
+def test_each_option_that_is_mentioned_exists() -> None:
+    """
+    Of `sparse VERB --option` in any document: the verb is there, and has the option.
+    """
+    context = click.Context(commands.sparse)
+    seen = 0
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for words in re.findall(r"(?:\./|`)sparse ([^`\n]+)", document.read_text()):
+            command: click.Command | None = commands.sparse
+            for word in words.split():
+                if isinstance(command, click.Group) and (command := command.get_command(context, word)) is None:
+                    break
+                if command is not None and word.startswith("-") and command.name != "test":
+                    seen += 1
+                    known = {option for each in command.get_params(context) for option in each.opts}
+                    assert word.partition("=")[0] in known, f"{document.name}: sparse {words}"
+    assert seen > 50
 
 
 def test_the_topology_shown_is_the_code() -> None:

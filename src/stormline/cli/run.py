@@ -9,14 +9,14 @@ import shlex
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from stormline.cli import config
-from stormline.core.errors import SettingsError
+from stormline.core.errors import SettingsError, StormlineError
 
 if TYPE_CHECKING:
     from stormline.cli.topologies import Loaded
@@ -115,7 +115,8 @@ def _run(start: Path, said: Options) -> None:
 
 
 def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> list[FeedSettings]:
-    """The feeds of the topics that this topology reads. Raises SettingsError if no topology could read one."""
+    """The feeds of the topics that this topology reads. Raises SettingsError for one whose name is nearly that of such
+    a topic, unless another topology reads it."""
     read = topics(loaded)
     if not env.feed:
         return []
@@ -126,15 +127,30 @@ def _feeds(project: config.Project, env: config.Environment, loaded: Loaded) -> 
     feeds = feed_settings(env.feed, root=project.root, where=where)
     names = dict.fromkeys(name for each in read for name in named(each))
     fed = {name for each in read for name in chosen(each, env.feed)}
+    near = [topic for topic in env.feed if topic not in fed and config.did_you_mean(topic, names)]
+    meant = _read_by_others(project, loaded, near) if near else set()
     faults = [
         f"{where}.{topic}: no spout of {loaded.path.name} reads this topic; it reads "
         f"{', '.join(map(shown, read)) or 'none'}{config.did_you_mean(topic, names)}"
-        for topic in env.feed
-        if topic not in fed and config.did_you_mean(topic, names)
+        for topic in near
+        if topic not in meant
     ]
     if faults:
         raise SettingsError(*faults)
     return [feed for feed in feeds if feed.topic in fed]
+
+
+def _read_by_others(project: config.Project, loaded: Loaded, wanted: Sequence[str]) -> set[str]:
+    """Those of the topics that another topology of the project reads; one that cannot be loaded reads none."""
+    from stormline.cli import topologies
+    from stormline.core.topics import chosen
+
+    found: set[str] = set()
+    for name in topologies.names(project):
+        if name != loaded.path.stem:
+            with suppress(StormlineError):
+                found.update(*(chosen(each, wanted) for each in topics(topologies.load(project, name))))
+    return found
 
 
 def topics(loaded: Loaded) -> list[Topics]:
