@@ -1,5 +1,6 @@
 """What a reader has lost, with each client: its broker is waited for, a log that is another one ends it."""
 
+from kafka import KafkaAdminClient, TopicPartition
 from kafka_connector_parts import Broker, broker_fixture, produce, topic_fixture
 from reader_parts import client_fixture, reading_fixture, some_values
 
@@ -16,7 +17,25 @@ def test_an_offset_that_is_not_in_the_log_ends_the_reader(broker, topic, reading
     one = reading(broker.address, topic).started(at=77)
     trouble = one.inbox.next(Trouble)
     assert trouble.fatal
-    assert f"{one.names[0]} at offset 77, but Kafka has 0 to 5" in trouble.message
+    told = (
+        f"{one.names[0]} at offset 77, but Kafka has 0 to 5: the topic was made anew, or has lost its end. Start over"
+    )
+    assert told in trouble.message
+
+
+def test_what_retention_took_before_it_was_read_is_told_as_that(broker, topic, reading):
+    """How many offsets are gone: it is no topic made anew, of which nothing that was counted would be there."""
+    ensure_topic(broker.brokers, topic, 1)
+    produce(broker, topic, 0, some_values(5))
+    admin = KafkaAdminClient(bootstrap_servers=broker.address)
+    admin.delete_records({TopicPartition(topic, 0): 3})
+    admin.close()
+    one = reading(broker.address, topic).started(at=1)
+    trouble = one.inbox.next(Trouble)
+    assert trouble.fatal
+    assert (
+        "but Kafka has 3 to 5: the 2 offsets before were deleted before they were read (retention)" in trouble.message
+    )
 
 
 def test_a_topic_made_anew_ends_the_reader(broker, topic, reading):

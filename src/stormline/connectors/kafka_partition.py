@@ -105,7 +105,7 @@ def standings(consumer: Consumer, names: Mapping[Address, str], start_ms: int | 
 
 
 def lost(consumer: Consumer, addresses: Collection[Address], partitions: Mapping[Address, Partition]) -> str:
-    """Say which positions are not in the log any more, and what is there instead."""
+    """Say which positions are not in the log any more, what is there instead, and what that means."""
     lines = []
     for address in addresses:
         name, position = partitions[address].name, partitions[address].position
@@ -114,8 +114,9 @@ def lost(consumer: Consumer, addresses: Collection[Address], partitions: Mapping
         except KafkaFault as unknown:
             lines.append(f"{name} at offset {position} ({unknown})")
         else:
-            lines.append(f"{name} at offset {position}, but Kafka has {first} to {end}")
-    return (
-        f"{'; '.join(lines)}. The records were deleted (retention), or the topic was made anew, so records are missing "
-        "that were never counted. Start over under another name, or with --fresh."
-    )
+            if position < first:
+                why = f"the {first - position:,} offsets before were deleted before they were read (retention)"
+            else:
+                why = "the topic was made anew, or has lost its end"
+            lines.append(f"{name} at offset {position}, but Kafka has {first} to {end}: {why}")
+    return f"{'; '.join(lines)}. Start over under another name, or with --fresh."
