@@ -17,6 +17,7 @@ from stormline.connectors import brokers, kafka_confluent
 from stormline.connectors.brokers import CLIENTS, CONFLUENT, Brokers
 from stormline.connectors.kafka import ensure_topic
 from stormline.connectors.kafka_clients import Address, KafkaFault, OutOfRange, consumer
+from stormline.connectors.kafka_reader import ASK_MS
 from stormline.core.errors import SettingsError
 
 broker, topic = broker_fixture, topic_fixture
@@ -124,6 +125,19 @@ def test_what_is_held_is_served_later(broker, topic, connected, monkeypatch, see
         assert there == {address: len(found[address]) for address in held}
         assert [client.standing(address)[0] for address in addresses] == [len(found[each]) for each in addresses]
     assert all(values == some_values(6_000) for values in found.values())
+
+
+def test_a_question_behind_a_fetch_that_waits_is_answered_in_time(broker, topic, connected):
+    """A broker answers a connection in order. A question that begins with the fetch has to wait for all of it, and must
+    not be taken for one that nobody answers."""
+    ensure_topic(broker.brokers, topic, 1)
+    client, place = connected(), Address(topic, 0)
+    client.assign({place: 0})
+    for number in range(3):
+        produce(broker, topic, 0, some_values(1, number))
+        read(client, {place: []}, lambda behind=number + 1: client.standing(place)[0] == behind)
+        client.poll(0)  # the next fetch is on its way, and nothing comes
+        assert client.ends([place], ASK_MS) == {place: number + 1}
 
 
 def test_timestamps_keys_and_headers_come_when_somebody_looks(broker, topic, connected):

@@ -36,7 +36,9 @@ from stormline.connectors.kafka_clients import (
 from stormline.connectors.kafka_columns import column_records
 
 TAKE_ALL = 1 << 30
-QUIET_FETCH_MS = 500
+QUIET_FETCH_MS = 250
+"""A broker answers one request of a connection after the other: a question of the reader's, which gives up after twice
+as long, waits for this one."""
 BUSY_FETCH_MS = 5
 QUIET_AFTER = 20
 """Polls that gave nothing."""
