@@ -13,6 +13,7 @@ from faults.conftest import Project
 from bolts.large_purchases import LargePurchases
 from spouts.purchases import Purchase
 from stormline.cli import commands
+from stormline.cluster.settings import Settings
 from stormline.testing import Driver
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,14 @@ def test_each_option_that_is_mentioned_exists() -> None:
                     known = {option for each in command.get_params(context) for option in each.opts}
                     assert word.partition("=")[0] in known, f"{document.name}: sparse {words}"
     assert seen > 50
+
+
+def test_each_port_of_the_cluster_is_named() -> None:
+    """
+    Whoever has another program on one of them finds the key to set.
+    """
+    named = set(re.findall(r"`(\w+_ports?)`", (ROOT / "docs" / "cluster.md").read_text()))
+    assert {key for key, _ in Settings().ports()} <= named
 
 
 def test_the_topology_shown_is_the_code() -> None:

@@ -1,5 +1,6 @@
 """What docs/kafka.md shows is run, and what its tables name is what there is."""
 
+import json
 import re
 import sys
 import types
@@ -11,6 +12,7 @@ from stormline import FromKafka, KafkaSpout
 from stormline.cli import config
 from stormline.cli.feed import feed
 from stormline.connectors import kafka_probe
+from stormline.connectors.feed_settings import OF_A_FILE, OF_A_PROGRAM
 
 PAGE = (Path(__file__).parents[1] / "docs" / "kafka.md").read_text()
 
@@ -50,6 +52,14 @@ def test_what_is_told_of_a_kafka_that_lets_nobody_in_is_what_the_page_says() -> 
         r"`([a-z][^`]*)`", table.replace("does not take PLAIN, but SCRAM-SHA-512", "does not take ")
     ):
         assert told in probe
+
+
+def test_the_feeds_of_an_environment_are_as_shown() -> None:
+    """
+    A file and a program, each with all that its entry may have.
+    """
+    file, program = (json.loads(each) for each in re.findall(r'(\{"(?:file|program)":[^}]*\})', PAGE))
+    assert (tuple(file), tuple(program)) == (OF_A_FILE, OF_A_PROGRAM)
 
 
 def test_the_tables_name_what_there_is() -> None:
