@@ -122,6 +122,45 @@ def test_latest_is_the_end_also_for_a_task_that_begins_later() -> None:
     assert (tried.seen, tried.committed) == ([], {"t/0": 5, "t/1": 5})
 
 
+@pytest.mark.parametrize("start", ["latest", "earliest", {0: 1}, AT_2_S, "committed"])
+def test_what_kafka_has_forgotten_is_known_to_redis(start: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A partition without records loses its committed offset after days; what comes then is read, once."""
+    tried = driver("earliest", records=3, partitions=2)
+    tried.advance("2s")
+    for n in range(3, 6):
+        tried.log.append("t", 0, key=None, value=b'{"n":%d}' % n, timestamp_ms=0)
+    del tried.log.committed["t/0"]
+    tried._topology.spout.component_cls.start = start
+    tried.crash()
+    tried.advance("2s")
+    assert tried.seen[6:] == [3, 4, 5]
+    assert tried.committed == {"t/0": 6, "t/1": 3}
+    assert "Kafka has no committed offset, or has forgotten it" in caplog.text
+    assert "going on from there: t/0 at 3\n" in caplog.text
+
+
+def test_it_is_committed_again_though_nothing_has_come() -> None:
+    """Else tools that ask Kafka alone would see nothing."""
+    tried = driver("latest", records=3)
+    tried.advance("2s")
+    tried.log.committed.clear()
+    tried.crash()
+    tried.advance("2s")
+    assert (tried.seen, tried.committed) == ([], {"t/0": 3})
+
+
+def test_what_redis_knows_has_to_be_in_the_log_too() -> None:
+    """Forgotten by Kafka, and then deleted by retention: no silent jump either."""
+    tried = driver("latest", records=3)
+    tried.advance("2s")
+    for n in range(3, 9):
+        tried.log.append("t", 0, key=None, value=b'{"n":%d}' % n, timestamp_ms=0)
+    tried.log.committed.clear()
+    tried.log.delete_before("t", 0, 7)
+    with pytest.raises(StateError, match="the 4 offsets from 3 to 6 were deleted before they were read"):
+        tried.crash()
+
+
 def test_committed_stops_where_nothing_is_committed() -> None:
     """A wrong name would read everything again: it is told for each partition."""
     with pytest.raises(StateError) as caught:

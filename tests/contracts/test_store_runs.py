@@ -52,6 +52,15 @@ def test_a_slot_that_was_not_loaded_is_not_flushed(ask: Ask) -> None:
     assert isinstance(ask(flush(1)), Gone)
 
 
+def test_what_kafka_has_forgotten_redis_knows(ask: Ask) -> None:
+    """
+    The offset of each of the task's partitions of which Kafka has none, if there ever was one.
+    """
+    assert {} == ask(Enter("spout", 3, {}, ("t/0", "t/1", "t/2"))).known  # type: ignore[union-attr]
+    ask(Mark({"t/0": 5, "t/1": 0, "t/3": 9}, {}))
+    assert {"t/1": 0} == ask(Enter("spout", 3, {"t/0": 4}, ("t/0", "t/1", "t/2"))).known  # type: ignore[union-attr]
+
+
 def test_kafka_ahead_of_redis_halts_the_app(ask: Ask) -> None:
     """
     More committed in Kafka than is known here means lost data: nobody enters, nobody loads.

@@ -34,7 +34,6 @@ PROGRESS_EVERY_MS = 200
 BATCHES_A_FETCH = 8
 """So many batches of one partition are handed over by the reader's thread at once: each time costs both threads a wait
 for the interpreter's lock."""
-
 _Letter = tuple[int, bytes | None, Any, str, Exception | None]
 """Offset, key, value, reason, error."""
 
@@ -242,7 +241,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
 
     def _enter(self, assigned: Assigned, entered: Entered) -> None:
         """The partitions, those of the beginning or new ones, may be read."""
-        found = positions(self.host.context.component, self.start, assigned, entered.counts)
+        found = positions(self.host.context.component, self.start, assigned, entered)
         now_ms = self.host.now_ms()
         self._source.partition_count = assigned.partition_count
         self._asking -= {each.topic for each in assigned.standings}  # new partitions have an end, too

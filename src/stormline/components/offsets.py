@@ -4,6 +4,7 @@ when the two contradict each other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -22,6 +23,10 @@ TRY_AGAIN_MS = 50
 """After records of another task were found to be out carefully."""
 LOOK_AGAIN_MS = 5_000
 """Whether a halt is over."""
+FORGOTTEN = (
+    "Kafka has no committed offset, or has forgotten it (offsets.retention.minutes), where Redis knows how far this "
+    "app has come; going on from there"
+)
 
 
 class Offsets:
@@ -82,8 +87,11 @@ class Offsets:
         (reply,) = replies
         if isinstance(reply, Entered):
             self._committed.update(committed)
-            self._known.update(committed)
+            self._known |= committed | reply.known
             self._starts.update(reply.starts)
+            if reply.known:
+                places = ", ".join(f"{partition} at {offset}" for partition, offset in reply.known.items())
+                self._host.log(logging.WARNING, f"{FORGOTTEN}: {places}")
             then(reply)
             self._passed = reply.skips
             self._pass_over(reply.skips)
@@ -150,8 +158,8 @@ class Offsets:
         self._committing = None
 
     def is_pinned(self, partition: str) -> bool:
-        """Whether Kafka has an offset of this partition: another start begins there."""
-        return partition in self._committed
+        """Whether Redis has an offset of this partition: another start begins there, or further on."""
+        return partition in self._known
 
     @property
     def settled(self) -> bool:

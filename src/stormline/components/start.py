@@ -8,6 +8,7 @@ from typing import Any
 
 from stormline.core.errors import StateError
 from stormline.core.events import Assigned, Standing
+from stormline.core.requests import Entered
 
 COMMITTED, EARLIEST, LATEST = "committed", "earliest", "latest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,21 +59,25 @@ def check_committed(component: str, assigned: Assigned) -> None:
     _raise(component, [fault for fault in told if fault is not None])
 
 
-def positions(component: str, start: Start, assigned: Assigned, begun: Mapping[str, int]) -> dict[str, int]:
-    """Partition -> the offset to read from: what is committed, else what `start` says. `begun`: topic -> how many
-    partitions were there when the app began with it.
+def positions(component: str, start: Start, assigned: Assigned, entered: Entered) -> dict[str, int]:
+    """Partition -> the offset to read from: what is committed, else what Redis knows, else what `start` says.
 
-    A partition that has come since is read from its first record: "latest" would leave out what came before anybody
-    saw it. What other tasks have committed does not tell: they may have begun a moment before.
+    Kafka forgets what was committed for a partition in which nothing has come for `offsets.retention.minutes`, also
+    while the app runs, as its group has no members (KIP-211).
 
-    Raises StateError if the offset that `start` names is not in the log; if nothing is committed where `start` asks for
-    it.
+    A partition that has come since the app began with its topic is read from its first record: "latest" would leave out
+    what came before anybody saw it. What other tasks have committed does not tell: they may have begun a moment before.
+
+    Raises StateError if that offset is not in the log; if nothing is committed where `start` asks for it.
     """
     faults = []
     found = {}
     for each in assigned.standings:
-        at = each.committed
-        if at is None and start in (COMMITTED, LATEST) and each.number >= begun[each.topic]:
+        at = entered.known.get(each.partition, each.committed)
+        gone = lost(each.partition, at, each.beginning, each.log_end)
+        if gone is not None:
+            faults.append(gone)
+        elif at is None and start in (COMMITTED, LATEST) and each.number >= entered.counts[each.topic]:
             at = each.beginning
         elif at is None and start == COMMITTED:
             faults.append(

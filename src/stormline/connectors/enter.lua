@@ -5,8 +5,8 @@
 -- ARGV  spout, partition count, how many topics there are, topic and how many partitions it has in turn, how many
 --       partitions the task has, their names, how many of them have something to read, their names, then partition and
 --       committed offset in turn
--- Returns how often in a row these were begun without getting on, the records to pass over, and how many partitions each
--- topic had when the app began with it.
+-- Returns how often in a row these were begun without getting on, the records to pass over, how many partitions each topic
+-- had when the app began with it, and the offset that is known here of each partition of the task.
 local halted = redis.call('GET', KEYS[3])
 if halted then
   return redis.error_reply('HALTED ' .. halted)
@@ -65,4 +65,8 @@ for i = 4, 2 + 2 * topics, 2 do
   redis.call('HSETNX', KEYS[9], ARGV[i], ARGV[i + 1])
   counts[#counts + 1] = redis.call('HGET', KEYS[9], ARGV[i])
 end
-return {starts, redis.call('HKEYS', KEYS[6]), counts}
+local known = {}
+for i = first, first - 1 + names do
+  known[#known + 1] = redis.call('HGET', KEYS[1], ARGV[i])
+end
+return {starts, redis.call('HKEYS', KEYS[6]), counts, known}

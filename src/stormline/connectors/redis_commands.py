@@ -160,11 +160,16 @@ def reply(request: Request, answer: Any) -> Reply:
         case Load():
             return _loaded(request.slot, answer)
         case Enter():
-            starts, skips, counts = answer
+            starts, skips, counts, known = answer
             return Entered(
                 dict(zip(request.behind, starts, strict=True)),
                 frozenset(each.decode() for each in skips),
                 dict(zip(request.counts, map(int, counts), strict=True)),
+                {
+                    partition: int(offset)
+                    for partition, offset in zip(request.partitions, known, strict=True)
+                    if offset is not None and partition not in request.committed
+                },
             )
         case Try():
             return Tried(bool(answer))

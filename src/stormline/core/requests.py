@@ -154,6 +154,8 @@ class Entered(msgspec.Struct, frozen=True):
     """The records to pass over, as `topic/partition/offset`."""
     counts: dict[str, int] = {}
     """Topic -> how many partitions were there when the app began with it: those from that number on are younger."""
+    known: dict[str, int] = {}
+    """Partition -> the offset that Redis knows, where Kafka has none: it has forgotten it, or never came so far."""
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -236,7 +236,10 @@ class MemoryStore:
             self.starts[partition] = self.starts.get(partition, 0) + 1
         self.begun = enter.counts | self.begun
         counts = {topic: self.begun[topic] for topic in enter.counts}
-        return Entered({each: self.starts[each] for each in enter.behind}, frozenset(self.skips), counts)
+        starts = {each: self.starts[each] for each in enter.behind}
+        unknown = [each for each in enter.partitions if each not in enter.committed]
+        here = {each: self.commits[each] for each in unknown if each in self.commits}
+        return Entered(starts, frozenset(self.skips), counts, here)
 
     def _mark(self, mark: Mark) -> Reply:
         if self.halted is not None:
