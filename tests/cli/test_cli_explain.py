@@ -42,6 +42,16 @@ def test_what_retention_has_deleted_unread_is_in_the_way() -> None:
     assert fine.held is None
 
 
+def test_what_kafka_has_forgotten_redis_knows() -> None:
+    """
+    The next start goes on from there, so only what lies behind it is still to come; else Kafka's word counts.
+    """
+    made = Progress({"t:id/0": 90, "t:id/1": 20}, {}, {}, {}, [])
+    first, second = explained([Place("t", 0, None, 0, 99), Place("t", 1, 10, 0, 99)], made, {})
+    assert (90, 9) == (first.committed, first.behind)
+    assert (10, 89) == (second.committed, second.behind)
+
+
 def test_who_waits_for_what_another_partition_has_out_is_told_so() -> None:
     """
     It is not narrowed down meanwhile.

@@ -94,6 +94,11 @@ def explained(placed: Sequence[Place], made: Progress, missing_topics: Mapping[s
     """What Kafka and Redis know of each partition, put together. `missing_topics`: of sinks, by component."""
     stuck = ", ".join(f"{sink} cannot write to {topic}, which does not exist" for sink, topic in missing_topics.items())
     names = [_name(place, made) for place in placed]
+    placed = [
+        # Kafka may have forgotten it; a start goes on from there.
+        place._replace(committed=made.commits.get(name)) if place.committed is None else place
+        for place, name in zip(placed, names, strict=True)
+    ]
     guilty = [_guilty(place, name, made) for place, name in zip(placed, names, strict=True)]
     return [
         _explained(place, name, made, own, stuck, elsewhere=any(guilty))
@@ -121,7 +126,7 @@ def _name(place: Place, made: Progress) -> str:
     """The identity of the partition, of which Kafka's answers know topic and number: that of the newest report."""
     same = [
         name
-        for name in {*made.standings, *made.starts}
+        for name in {*made.standings, *made.starts, *made.commits}
         if name.rpartition("/")[0].partition(":")[0] == place.topic and name.endswith(f"/{place.number}")
     ]
     newest = max(same, key=lambda name: made.standings[name].at_ms if name in made.standings else 0, default=None)
