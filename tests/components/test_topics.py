@@ -90,6 +90,42 @@ def test_a_partition_that_is_added_is_read_from_its_first_record(start: str) -> 
     assert ([1, 2, 3], 1) == ([*dict.fromkeys(tried.seen)], tried.committed["t/2"])
 
 
+@pytest.mark.parametrize("start", ["earliest", "latest", "committed"])
+def test_a_topic_that_a_pattern_finds_is_read_from_its_first_record(start: str) -> None:
+    """
+    Whatever `start` says, and also if the spout was away when the topic came: no record of it was there before.
+    """
+    pattern = re.compile("orders-.*")
+    tried = driver(pattern, topics=["orders-eu"], bounded=False)
+    tried.send({"n": 1}, topic="orders-eu")
+    tried.advance("3s")
+    tried.log.create("orders-us", 1)
+    tried.log.append("orders-us", 0, key=None, value=b'{"n":2}')
+    tried.submit(topology(pattern, start=start, seen=tried.seen))
+    tried.advance("3s")
+    assert ([1, 2], {"orders-eu/0": 1, "orders-us/0": 1}) == (tried.seen, tried.committed)
+
+    tried.create_topic("orders-jp", 1)
+    tried.send({"n": 3}, topic="orders-jp")
+    tried.advance("3s")
+    assert ([1, 2, 3], 1) == (tried.seen, tried.committed["orders-jp/0"])
+
+
+@pytest.mark.parametrize(("start", "expected"), [("earliest", [1, 2]), ("latest", [1])])
+def test_a_topic_that_is_named_later_is_read_from_where_start_says(start: str, expected: list[int]) -> None:
+    """
+    That it was there before is as likely: it is the program that is new.
+    """
+    tried = driver("orders", bounded=False)
+    tried.send({"n": 1})
+    tried.advance("3s")
+    tried.log.create("returns", 1)
+    tried.log.append("returns", 0, key=None, value=b'{"n":2}')
+    tried.submit(topology(["orders", "returns"], start=start, seen=tried.seen))
+    tried.advance("3s")
+    assert (expected, {"orders/0": 1, "returns/0": 1}) == (tried.seen, tried.committed)
+
+
 class Hourly(WindowBolt):
     key = "n"
     window = tumbling("1h")

@@ -85,13 +85,15 @@ class BothStores(RuleBasedStateMachine):
             more = {"outputs": outputs, "delivered": [2], "next_output": 6, "keep_ms": keep, "now_ms": now * 1_000_000}
             self.compare(flush(sequence + ahead, *windows, owner=owner, late=late, floor=sequence, **more))
 
-    @rule(partitions=st.integers(1, 8), beyond=SELDOM, also=SELDOM, topics=COUNTS, forgotten=OFFSETS)
+    @rule(
+        partitions=st.integers(1, 8), beyond=SELDOM, also=SELDOM, topics=COUNTS, forgotten=OFFSETS, found=st.booleans()
+    )
     def enter(
-        self, partitions: int, beyond: bool, also: bool, topics: dict[str, int], forgotten: dict[str, int]
+        self, partitions: int, beyond: bool, also: bool, topics: dict[str, int], forgotten: dict[str, int], found: bool
     ) -> None:
         committed = {p: o + beyond for p, o in self.memory.commits.items()} | ({"t/2": 0} if also else {})
         kept = {p: o for p, o in committed.items() if p not in forgotten}
-        self.compare(Enter("spout", partitions, kept, ("t/0", "t/1", "t/2"), counts=topics))
+        self.compare(Enter("spout", partitions, kept, ("t/0", "t/1", "t/2"), counts=topics, by_pattern=found))
         self.compare(Counts())
 
     @rule(committed=OFFSETS, beyond=SELDOM)

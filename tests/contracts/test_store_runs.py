@@ -87,6 +87,18 @@ def test_with_how_many_partitions_an_app_began_a_topic_is_kept(ask: Ask) -> None
     assert Entered({}, frozenset(), {"t": 2, "u": 0, "v": 1}) == later
 
 
+def test_a_topic_that_a_pattern_finds_is_younger_than_a_spout_that_has_begun(ask: Ask) -> None:
+    """
+    Whoever says it: a task that has just begun finds it among the others, too. A first task tells how many there are.
+    """
+    first = ask(Enter("spout", 2, {}, counts={"t": 2}, by_pattern=True))
+    assert Entered({}, frozenset(), {"t": 2}) == first
+    later = ask(Enter("spout", 5, {}, counts={"t": 2, "u": 3}, by_pattern=True))
+    assert Entered({}, frozenset(), {"t": 2, "u": 0}) == later
+    other = ask(Enter("another spout", 3, {}, counts={"u": 3, "v": 1}, by_pattern=True))
+    assert Entered({}, frozenset(), {"u": 0, "v": 1}) == other
+
+
 def test_a_topic_made_anew_halts_the_app(ask: Ask) -> None:
     """
     The same name with another id: what is counted comes from records that are gone. Other topics, and brokers that

@@ -28,7 +28,7 @@ from stormline.core.record import Origin, Record
 from stormline.core.requests import Ended, Ends, Entered, Reply
 from stormline.core.source import Source
 from stormline.core.status import Status
-from stormline.core.topics import Topics, shown
+from stormline.core.topics import Topics, named, shown
 
 PROGRESS_EVERY_MS = 200
 BATCHES_A_FETCH = 8
@@ -140,7 +140,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         self._told = Told() if conf.get("stormline.tracked") else None
         self._topics: dict[str, dict[int, str]] = {}
         """Topic -> partition number -> its identity."""
-        self._assigned = self._entered = self._active = False
+        self._entered = self._active = False
         self._asking: set[str] = set()
         """Topics of a bounded input whose ends are asked for or known."""
         self._unpinned: set[str] = set()
@@ -225,8 +225,7 @@ class KafkaSpout(Hosted, streamparse.Spout):
         match event:
             case Assigned():
                 check_committed(self.host.context.component, event)
-                self._offsets.enter(event, partial(self._enter, event), new=self._assigned)
-                self._assigned = True
+                self._offsets.enter(event, partial(self._enter, event), by_pattern=not named(self.topic))
             case Fetched():
                 self._take(event)
             case Committed():

@@ -62,9 +62,9 @@ class Offsets:
         self._retries: list[tuple[int, Callable[[], None]]] = []
         self.halted: str | None = None
 
-    def enter(self, assigned: Assigned, then: Callable[[Entered], None], *, new: bool) -> None:
+    def enter(self, assigned: Assigned, then: Callable[[Entered], None], *, by_pattern: bool) -> None:
         """Check what Kafka has committed against what Redis knows, before the first record (S1); then call `then` with
-        the reply. `new`: the partitions came while the spout ran, so of a topic that nobody knew all are younger."""
+        the reply. `by_pattern`: the topics are those that a pattern matches, at any time."""
         committed = {s.partition: s.committed for s in assigned.standings if s.committed is not None}
         request = Enter(
             self._host.context.component,
@@ -72,9 +72,10 @@ class Offsets:
             committed,
             tuple(s.partition for s in assigned.standings),
             tuple(s.partition for s in assigned.standings if s.log_end > (s.committed or 0)),
-            {topic: 0 if new else count for topic, count in assigned.counts.items()},
+            dict(assigned.counts),
+            by_pattern,
         )
-        again = partial(self.enter, assigned, then, new=new)
+        again = partial(self.enter, assigned, then, by_pattern=by_pattern)
         self._store.submit([request], partial(self._on_entered, committed, then, again))
 
     def _on_entered(

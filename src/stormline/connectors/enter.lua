@@ -2,9 +2,9 @@
 -- than is known here, Redis has lost data: the app halts instead of going on with holes.
 -- KEYS  {app}:commits  {app}:partitions  {app}:halt  {app}:run  {app}:starts  {app}:skips  {app}:trying  {app}:blamed
 --       {app}:begun
--- ARGV  spout, partition count, how many topics there are, topic and how many partitions it has in turn, how many
---       partitions the task has, their names, how many of them have something to read, their names, then partition and
---       committed offset in turn
+-- ARGV  spout, partition count, 1 if its topics are those that a pattern matches, how many topics there are, topic and how
+--       many partitions it has in turn, how many partitions the task has, their names, how many of them have something to
+--       read, their names, then partition and committed offset in turn
 -- Returns how often in a row these were begun without getting on, the records to pass over, how many partitions each topic
 -- had when the app began with it, and the offset that is known here of each partition of the task.
 local halted = redis.call('GET', KEYS[3])
@@ -14,8 +14,8 @@ end
 if redis.call('EXISTS', KEYS[4]) == 0 then
   return redis.error_reply('HALTED Redis has lost the run marker of this app')
 end
-local topics = tonumber(ARGV[3])
-local first = 5 + 2 * topics -- the first name of a partition
+local topics = tonumber(ARGV[4])
+local first = 6 + 2 * topics -- the first name of a partition
 local names = tonumber(ARGV[first - 1])
 local own = {} -- topic -> <topic>:<id>
 for i = first, first - 1 + names do
@@ -61,8 +61,9 @@ for i = first + 1 + names, first + names + behind do
   starts[#starts + 1] = redis.call('HINCRBY', KEYS[5], ARGV[i], 1)
 end
 local counts = {}
-for i = 4, 2 + 2 * topics, 2 do
-  redis.call('HSETNX', KEYS[9], ARGV[i], ARGV[i + 1])
+local younger = ARGV[3] == '1' and count > 0 -- a topic nobody knew: it has come since the spout began
+for i = 5, 3 + 2 * topics, 2 do
+  redis.call('HSETNX', KEYS[9], ARGV[i], younger and 0 or ARGV[i + 1])
   counts[#counts + 1] = redis.call('HGET', KEYS[9], ARGV[i])
 end
 local known = {}

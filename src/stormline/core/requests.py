@@ -142,7 +142,11 @@ class Enter(msgspec.Struct, frozen=True):
     behind: tuple[str, ...] = ()
     """Those of them in which there is something to read."""
     counts: dict[str, int] = {}
-    """Topic -> how many partitions were there when the app began with it, if this is the first word of it."""
+    """Topic -> how many partitions it has: so many were there when the app began with it, if this is the first word
+    of it."""
+    by_pattern: bool = False
+    """Whether the topics are those that a pattern matches: one that nobody knew has come since the spout began, if it
+    has. What is read by name is all there when a spout begins (S1)."""
 
 
 class Entered(msgspec.Struct, frozen=True):

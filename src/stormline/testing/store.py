@@ -226,6 +226,7 @@ class MemoryStore:
         for partition, offset in enter.committed.items():
             if self.commits.get(partition, -1) < offset:
                 return self._halt(f"Kafka has committed offset {offset} of {partition}: Redis has lost data")
+        younger = enter.by_pattern and enter.spout in self.partitions
         self.partitions[enter.spout] = max(self.partitions.get(enter.spout, 0), enter.partition_count)
         if self.trying is not None and self.trying.partition in enter.partitions:
             if self.trying.records == 1:
@@ -234,7 +235,7 @@ class MemoryStore:
             self.trying = None
         for partition in enter.behind:
             self.starts[partition] = self.starts.get(partition, 0) + 1
-        self.begun = enter.counts | self.begun
+        self.begun = (dict.fromkeys(enter.counts, 0) if younger else enter.counts) | self.begun
         counts = {topic: self.begun[topic] for topic in enter.counts}
         starts = {each: self.starts[each] for each in enter.behind}
         unknown = [each for each in enter.partitions if each not in enter.committed]

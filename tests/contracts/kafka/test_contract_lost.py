@@ -7,7 +7,7 @@ import pytest
 from faults.bad_network import BadNetwork
 from kafka import KafkaAdminClient, TopicPartition
 
-from stormline.components.start import positions
+from stormline.components.start import check_committed
 from stormline.connectors.brokers import CLIENTS, Brokers
 from stormline.connectors.kafka import delete_topic, ensure_topic
 from stormline.core.errors import StateError
@@ -58,7 +58,7 @@ def test_a_committed_offset_that_retention_has_passed_is_told(
 
     lost = "the 2 offsets from 3 to 4 were deleted before they were read"
     with pytest.raises(StateError, match=f"offset 3 .* is committed, but the topic holds 5 to 10: {lost}"):
-        positions("lines", "earliest", after.assigned, new=False)
+        check_committed("lines", after.assigned)
 
 
 def test_records_that_are_deleted_before_they_are_read_end_the_reader(
