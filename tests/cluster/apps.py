@@ -57,7 +57,7 @@ class Repeated(NamedTuple):
                     text = row.value.replace(value["date"].encode(), day.encode())
                     yield FedRow(row.number + number * once.total, row.key, text, epoch_ms(day))
 
-        return Content(once.total * self.times, rows, lambda: (row.key for row in rows()))
+        return Content(once.total * self.times, rows)
 
 
 def later(day: str, number: int) -> str:

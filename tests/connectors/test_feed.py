@@ -1,6 +1,7 @@
 """The feed: each row of its source is in the topic once, and nothing else may be there."""
 
 import json
+import re
 
 import pytest
 from feed_parts import PURCHASES, numbers_of, small_file
@@ -76,16 +77,82 @@ def test_a_topic_with_other_records_is_refused(broker, settings, foreign):
     """Nothing is sent: the feed could not tell which rows are there."""
     ensure_topic(broker.brokers, settings.topic, 3)
     produce(broker, settings.topic, 0, [b"{}"] * 3, **foreign)
-    with pytest.raises(StateError, match=f"topic {settings.topic} does not hold the rows of .*f.csv and nothing else"):
+    with pytest.raises(
+        StateError, match=f"topic {settings.topic} does not hold the rows of .*f.csv .* and nothing else"
+    ):
         Feed(broker.brokers, settings).run()
     assert [len(found) for found in records_of(broker, settings.topic, 3).values()] == [3, 0, 0]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_another_file_with_as_many_rows_and_the_same_keys_is_refused(broker, settings, stopped):
+    """By the contents of the last row of a partition; the message has both, and what to do."""
+    feed = Feed(broker.brokers, settings)
+    before = feed.run((lambda there, rows: feed.stop()) if stopped else None)
+    assert (before.sent < 2_500) == stopped
+    text = settings.source.file.read_text()
+    settings.source.file.write_text(re.sub("(?<=,)([0-9]+)$", r"\g<1>.5", text, flags=re.MULTILINE))
+    with pytest.raises(StateError) as refused:
+        Feed(broker.brokers, settings).run()
+    told = re.search(
+        r"f.csv \(key key, event time time\) and nothing else: (\S*)/([0-2]) ends with row ([0-9]+), but its value "
+        r'there is {.*"number":([0-9]+)}, by the source {.*"number":([0-9]+).5}\. ',
+        str(refused.value),
+    )
+    assert told is not None, str(refused.value)
+    assert told[1] == settings.topic
+    assert told[3] == told[4] == told[5]
+    assert "feed another topic, or delete this one, as `sparse run --fresh` does with those" in str(refused.value)
+    assert sum(before.ends.values()) == sum(map(len, records_of(broker, settings.topic, 3).values()))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            {"key": None},
+            r"\(no key, event time time\).* ends with row [0-9]+, .*; its key there is [0-9]+, by the source none",
+        ),
+        ({"key": "number"}, r"ends with row [0-9]+, .*; its key there is [0-9]{1,2}, by the source [0-9]+\."),
+        ({"event_time": "at"}, "its timestamp there is 1577836800000 ms, by the source 1577923200000 ms"),
+    ],
+    ids=["no-key", "key", "time"],
+)
+def test_a_source_with_another_key_or_event_time_is_refused_with_them(broker, settings, other, told):
+    """A forgotten --key puts rows elsewhere, which as a number says nothing to anybody."""
+    first, *lines = settings.source.file.read_text().splitlines()
+    settings.source.file.write_text("\n".join([f"{first},at", *(f"{line},2020-01-02" for line in lines)]))
+    Feed(broker.brokers, settings).run()
+    with pytest.raises(StateError, match=told):
+        Feed(broker.brokers, settings._replace(source=settings.source._replace(**other))).run()
+
+
+def test_a_timestamp_of_the_brokers_own_is_no_difference(broker, settings):
+    """With message.timestamp.type=LogAppendTime the rows have none of the source."""
+    ensure_topic(broker.brokers, settings.topic, 3, configs={"message.timestamp.type": "LogAppendTime"})
+    first = Feed(broker.brokers, settings).run()
+    assert Feed(broker.brokers, settings).run() == first._replace(sent=0)
+
+
+def test_a_record_that_no_feed_has_sent_is_told_as_that(broker, settings):
+    """With its place."""
+    Feed(broker.brokers, settings).run()
+    produce(broker, settings.topic, 1, [b"{}"])
+    end = len(records_of(broker, settings.topic, 3)[1]) - 1
+    with pytest.raises(
+        StateError, match=f"{settings.topic}/1 ends with a record, at offset {end}, that no feed has sent"
+    ):
+        Feed(broker.brokers, settings).run()
 
 
 def test_a_topic_with_more_records_than_rows_is_refused(broker, settings):
     """The file was cut, or another one has been fed."""
     Feed(broker.brokers, settings).run()
     small_file(settings.source.file, 2_000)
-    with pytest.raises(StateError, match="more records than the source has rows"):
+    with pytest.raises(
+        StateError,
+        match=r"/[0-2] holds [0-9,]+ rows, of the source there are [0-9]+ for it; the source has no such row\.",
+    ):
         Feed(broker.brokers, settings).run()
 
 

@@ -20,7 +20,6 @@ def test_a_program_is_a_source(tmp_path):
             (2, b"7", b'{"number":2}', 1_577_836_800_002),
             (3, b"8", b'{"number":3}', 1_577_836_800_003),
         ]
-        assert list(content.keys()) == [b"6", b"7", b"8"]
 
 
 @pytest.mark.parametrize(
@@ -67,3 +66,11 @@ def test_a_program_with_another_seed_is_refused(broker, made):
     other = made._replace(source=made.source._replace(seed=1))
     with pytest.raises(StateError, match=r"does not hold the rows of .*made.py \(records 2500, seed 1\)"):
         Feed(broker.brokers, other).run()
+
+
+def test_a_program_that_gives_other_values_is_refused(broker, made):
+    """Its keys, times and the number of its rows are as before."""
+    Feed(broker.brokers, made).run()
+    made.source.file.write_text(PROGRAM.replace('"number"', '"n"'))
+    with pytest.raises(StateError, match='its value there is {"number":[0-9]+}, by the source {"n":[0-9]+}'):
+        Feed(broker.brokers, made).run()

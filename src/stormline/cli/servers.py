@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
+PATIENT_S = 10.0
+"""Who asks what is wrong may ask a Kafka that is slow: it may be silent as long as the clients bear it."""
+
+
 class Servers(NamedTuple):
     """`check`: to be called now and then; starts embedded servers that have ended again, a line for each."""
 
@@ -100,12 +104,15 @@ def beside(project: Project, env: Environment, on_wait: Callable[[str], None]) -
     """Kafka and Redis of a run that is under way, or the embedded ones started for a moment. Raises as `both`."""
     require_both(env)
     assert env.kafka is not None and env.redis is not None  # noqa: PT018 - `require_both`
-    if not (env.has_embedded_kafka or env.redis == EMBEDDED):
-        with both(project, env, on_wait) as servers:
-            yield servers
-        return
     env = found_here(env)
     assert env.kafka is not None and env.redis is not None  # noqa: PT018 - a reference leads to a text
+    if not env.has_embedded_kafka:
+        probe_kafka(env.kafka, env, answer_s=PATIENT_S)
+    if env.redis != EMBEDDED:
+        probe_redis(env.redis, env)
+    if EMBEDDED not in (env.kafka.bootstrap, env.redis):
+        yield Servers(env.kafka, env.redis, list)
+        return
     from stormline.embedded.servers import EmbeddedServers
 
     with EmbeddedServers.attach_or_start(
@@ -127,11 +134,12 @@ def probe_redis(url: str, env: Environment) -> None:
         raise _unreachable("Redis", f"Redis at {shown(url)} does not answer: {error}", env) from error
 
 
-def probe_kafka(brokers: Brokers, env: Environment) -> None:
-    """One of the brokers must let us in; clients would try for many seconds before they say that none does."""
-    from stormline.connectors.kafka_probe import fault
+def probe_kafka(brokers: Brokers, env: Environment, *, answer_s: float | None = None) -> None:
+    """One of the brokers must let us in; clients would try for many seconds before they say that none does.
+    `answer_s`: how long each may be silent."""
+    from stormline.connectors.kafka_probe import ANSWER_S, fault
 
-    if (told := fault(brokers)) is not None:
+    if (told := fault(brokers, answer_s=answer_s or ANSWER_S)) is not None:
         raise _unreachable("Kafka", told, env)
 
 

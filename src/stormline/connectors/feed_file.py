@@ -47,12 +47,10 @@ class FedRow(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a source has to feed; `rows` and `keys` begin anew with each call, and always give the same."""
+    """What a source has to feed; `rows` begins anew with each call, and always gives the same."""
 
     total: int
     rows: Callable[[], Iterator[FedRow]]
-    keys: Callable[[], Iterator[bytes | None]]
-    """The keys of all rows, in their order."""
 
 
 class CsvFile(NamedTuple):
@@ -63,16 +61,19 @@ class CsvFile(NamedTuple):
     event_time: str | None
 
     def __str__(self) -> str:
-        return str(self.file)
+        return described(self.file, self.key, self.event_time)
 
     def content(self) -> Content:
         """Reads the file through. Raises SettingsError for what is wrong in it."""
         found = layout(self.file, event_time=self.event_time)
-        return Content(
-            found.rows,
-            lambda: fed_rows(self.file, found, key=self.key, event_time=self.event_time),
-            lambda: keys(self.file, key=self.key),
-        )
+        return Content(found.rows, lambda: fed_rows(self.file, found, key=self.key, event_time=self.event_time))
+
+
+def described(file: Path, key: str | None, event_time: str | None) -> str:
+    """For messages: what makes the rows."""
+    return (
+        f"{file} ({f'key {key}' if key else 'no key'}, {f'event time {event_time}' if event_time else 'no event time'})"
+    )
 
 
 class Layout(NamedTuple):
@@ -140,15 +141,6 @@ def fed_rows(file: Path, layout: Layout, *, key: str | None, event_time: str | N
             if "" in row:
                 row = [text or "null" for text in row]
             yield FedRow(number, key_bytes, (template % tuple(row)).encode(), time_ms)
-
-
-def keys(file: Path, *, key: str | None) -> Iterator[bytes | None]:
-    """The keys of all rows, in the order of the file."""
-    with _rows(file) as rows:
-        names = next(rows)
-        key_at = None if key is None else names.index(key)
-        for row in rows:
-            yield None if key_at is None else row[key_at].encode()
 
 
 @lru_cache(_CACHE)

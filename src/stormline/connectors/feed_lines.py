@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stormline.connectors.feed_file import Content, FedRow, epoch_ms
+from stormline.connectors.feed_file import Content, FedRow, described, epoch_ms
 from stormline.core.errors import SettingsError
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -28,12 +28,12 @@ class LinesFile(NamedTuple):
     event_time: str | None
 
     def __str__(self) -> str:
-        return str(self.file)
+        return described(self.file, self.key, self.event_time)
 
     def content(self) -> Content:
         """Reads the file through. Raises SettingsError for the first line that will not do."""
         total = sum(1 for _ in self._rows())
-        return Content(total, self._rows, lambda: (row.key for row in self._rows()))
+        return Content(total, self._rows)
 
     def _rows(self) -> Iterator[FedRow]:
         number = 0

@@ -31,9 +31,9 @@ class Program(NamedTuple):
         return f"{self.file} (records {self.records}, seed {self.seed})"
 
     def content(self) -> Content:
-        """Imports the program. Raises SettingsError if that fails; `rows` and `keys` do so for what it gives."""
+        """Imports the program. Raises SettingsError if that fails; `rows` does so for what it gives."""
         function = _function(self.file)
-        return Content(self.records, lambda: self._rows(function), lambda: (row.key for row in self._rows(function)))
+        return Content(self.records, lambda: self._rows(function))
 
     def _rows(self, function: Any) -> Iterator[FedRow]:
         number = 0

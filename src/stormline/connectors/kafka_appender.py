@@ -147,7 +147,7 @@ class Appender:
             if offset not in (expected, None):
                 raise KafkaError(
                     f"a batch came to offset {offset} of partition {partition} where {expected} was next: someone else "
-                    "writes to this topic. Delete it (--fresh), and let one program feed it"
+                    "writes to this topic. Delete it, or take another one, and let one program feed it"
                 )
             return
         raise Cancelled("closed before all was confirmed")

@@ -27,15 +27,15 @@ class _Fault(Exception):
     """What is wrong, and what to do; the address comes before it."""
 
 
-def fault(brokers: Brokers) -> str | None:
+def fault(brokers: Brokers, *, answer_s: float = ANSWER_S) -> str | None:
     """What is in the way, with the address and what to do, of the last address tried; None if one lets us in.
 
-    Never a secret. Takes a few seconds at most for each address.
+    Never a secret. `answer_s`: how long an address may be silent at each step; a refusal is told at once.
     """
     told = None
     for address in brokers.addresses:
         try:
-            _try(address, brokers)
+            _try(address, brokers, answer_s)
         except _Fault as found:
             told = f"Kafka at {address} {found}"
         else:
@@ -43,10 +43,10 @@ def fault(brokers: Brokers) -> str | None:
     return told
 
 
-def _try(address: str, brokers: Brokers) -> None:
+def _try(address: str, brokers: Brokers, answer_s: float) -> None:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
-    with _connected(host, port) as plain:
+    with _connected(host, port, answer_s) as plain:
         connection: socket.socket = plain
         if brokers.tls is not None:
             connection = _with_tls(plain, host, brokers.tls.context())
@@ -54,9 +54,9 @@ def _try(address: str, brokers: Brokers) -> None:
             _speak(connection, host, port, brokers)
 
 
-def _connected(host: str, port: str) -> socket.socket:
+def _connected(host: str, port: str, answer_s: float) -> socket.socket:
     try:
-        return socket.create_connection((host, int(port)), timeout=ANSWER_S)
+        return socket.create_connection((host, int(port)), timeout=answer_s)
     except socket.gaierror as error:
         raise _Fault(f"is not found: no machine here knows {host} ({error.strerror}); is the name right?") from error
     except (OSError, OverflowError) as error:
