@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stormline.core.errors import StateError
-from stormline.core.events import Assigned, Standing
-from stormline.core.requests import Entered
+
+if TYPE_CHECKING:
+    from stormline.core.events import Assigned, Standing
+    from stormline.core.requests import Entered
 
 COMMITTED, EARLIEST, LATEST = "committed", "earliest", "latest"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
