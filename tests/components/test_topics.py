@@ -172,6 +172,42 @@ def test_a_bounded_run_ends_though_a_partition_was_added_to_its_topic() -> None:
     assert tried.settled
 
 
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        ("orders", "orders"),
+        (["returns", "orders", "gifts"], "orders, returns"),
+        (re.compile("ord.*"), "orders"),
+        ("gifts", None),
+        (re.compile("gifts-.*"), None),
+    ],
+)
+def test_two_spouts_that_read_one_topic_are_refused(other: Any, shared: str | None) -> None:
+    """
+    They share what is committed: one would pass over what it had not counted, because the other had.
+    """
+    spouts = {
+        name: type(name, (KafkaSpout,), {"topic": topic, "schema": Line})
+        for name, topic in (("First", ["orders", "returns"]), ("Second", other))
+    }
+    made: Any = type(Topology)("Tried", (Topology,), {name: cls.spec() for name, cls in spouts.items()})
+    if shared is None:
+        Driver(made)
+        return
+    with pytest.raises(SettingsError, match=f"Tried: First and Second both read {shared}. They share the offsets"):
+        Driver(made)
+
+
+def test_two_spouts_with_the_same_pattern_are_refused() -> None:
+    """
+    Whatever it will find.
+    """
+    spout: Any = type("Spout", (KafkaSpout,), {"topic": re.compile("orders-.*"), "schema": Line})
+    made: Any = type(Topology)("Tried", (Topology,), {"one": spout.spec(), "two": spout.spec()})
+    with pytest.raises(SettingsError, match=r"one and two both read orders-\.\*"):
+        Driver(made)
+
+
 @pytest.mark.parametrize("wrong", [[], [""], ["a", "a"], 7, ["a", 1]])
 def test_what_is_no_topic_is_refused_where_it_stands(wrong: Any) -> None:
     """

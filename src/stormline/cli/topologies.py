@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from stormline.cli.config import FILE, Project, did_you_mean
 from stormline.cli.sections import Rows, Section, Top
 from stormline.components.chaining import chained
+from stormline.components.group import check_group
 from stormline.components.keyed_bolt import KeyedBolt
 from stormline.core.errors import SettingsError
 
@@ -64,6 +65,7 @@ def load(project: Project, name: str | None) -> Loaded:
     module = _import(project, path)
     topology = _topology_class(module, path)
     chained(topology)
+    check_group(topology)
     return Loaded(topology, app, path, _sections(topology, path))
 
 

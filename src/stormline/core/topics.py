@@ -33,6 +33,13 @@ def reads(topics: Iterable[Topics], name: str) -> bool:
     return any(chosen(each, [name]) for each in topics)
 
 
+def both(one: Topics, other: Topics) -> str:
+    """What both mean, for messages; empty: nothing, or two patterns that differ, of which only names could tell."""
+    if one == other and not named(one):
+        return shown(one)
+    return ", ".join(chosen(one, chosen(other, {*named(one), *named(other)})))
+
+
 def shown(topics: Topics) -> str:
     """For messages."""
     return topics.pattern if isinstance(topics, re.Pattern) else ", ".join(named(topics))

@@ -18,6 +18,7 @@ import pystorm
 from streamparse.dsl.spout import ShellSpoutSpec
 
 from stormline.components.chaining import chained
+from stormline.components.group import check_group
 from stormline.components.wiring import LAUNCHER
 from stormline.core.errors import SettingsError
 from stormline.engine.groupings import KINDS, Grouping
@@ -77,6 +78,7 @@ def read_topology(
     class brings a thread of its own. `sources` is the folder that children run in. Raises SettingsError.
     """
     chained(topology)
+    check_group(topology)
     components = tuple(
         ComponentSpec(
             name=spec.name,
