@@ -24,7 +24,7 @@ TABLE_ROWS = 40
 @click.command(short_help="Show what was computed: results KEY by window, as a table or as JSON.")
 @click.argument("component", required=False)
 @click.option("--key", metavar="KEY", help="Only the results of this key.")
-@click.option("--late", "late", is_flag=True, help="The records that came too late for a result, instead.")
+@click.option("--late", is_flag=True, help="The records that came too late for a result, instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
 @click.option("--limit", type=click.IntRange(0), help=f"So many rows; 0: all. [default: {TABLE_ROWS}, with --json all]")
 @click.option("-n", "--name", help="The topology, or the name it was run under.")

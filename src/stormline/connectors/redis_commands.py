@@ -85,8 +85,8 @@ def command(app: str, request: Request, shas: Mapping[str, str]) -> list[Any]:
             offsets = [x for pair in request.committed.items() for x in pair]
             names = [len(request.partitions), *request.partitions, len(request.behind), *request.behind]
             counts = [len(request.counts), *(x for pair in request.counts.items() for x in pair)]
-            begun = [request.spout, request.partition_count, int(request.by_pattern), *counts]
-            return ["EVALSHA", shas["enter"], 9, *keys, *begun, *names, *offsets]
+            spout = [request.spout, request.partition_count, int(request.by_pattern), *counts]
+            return ["EVALSHA", shas["enter"], 9, *keys, *spout, *names, *offsets]
         case Mark():
             keys = [app_key(app, name) for name in ("commits", "halt", "starts", "run")]
             offsets = [x for p, o in request.committed.items() for x in (p, o, request.previous.get(p, -1))]
